@@ -1,0 +1,211 @@
+"""What a plugin subclasses: sources, transforms, sinks and connectors.
+
+The engine makes one instance per name in the configuration and drives it:
+
+    open (again after NotConnected, with back-off) → read / process / write → close (exactly once)
+
+``class Http(Sink[HttpConfig])`` is the one place that names the configuration model.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict
+
+from headrace.errors import PluginError
+from headrace.events import Ack, Batch, Event
+from headrace.metrics import Metrics, Status
+
+__all__ = [
+    "Component",
+    "ComponentConfig",
+    "Connector",
+    "Context",
+    "Done",
+    "Explanation",
+    "Guard",
+    "Inputs",
+    "Output",
+    "PipelineInfo",
+    "Sink",
+    "Source",
+    "Transform",
+]
+
+
+class ComponentConfig(BaseModel):
+    """Base of all configuration models: unknown keys are errors, instances do not change.
+
+    Give every field a description: it is the reference documentation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the engine tells a component about its place. ``filters`` is set for sources, ``connector`` for sinks."""
+
+    name: str
+    """The name in the configuration."""
+    pipeline: str = "pipeline"
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace"))
+    metrics: Metrics = field(default_factory=Metrics)
+    status: Status = field(default_factory=Status)
+    state_dir: Path | None = None
+    """Where a component may keep files; None if the pipeline keeps nothing."""
+    filters: tuple[str, ...] = ()
+    """Source: the topic filters and ``$events/…`` names that rules read from it."""
+    connector: Any = None
+    """Sink: the instance of its ``connector_type``, shared with other sinks."""
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Transform: the functions plugins registered."""
+
+
+C = TypeVar("C", bound=ComponentConfig)
+
+
+class Component(ABC, Generic[C]):
+    """Common to all four kinds."""
+
+    name: ClassVar[str]
+    """The ``type:`` of configuration files: lower snake case; sources and sinks nouns, transforms verbs or languages."""
+    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, Component):
+                (model,) = get_args(base)
+                if isinstance(model, type) and issubclass(model, ComponentConfig):
+                    cls.Config = model
+                elif not isinstance(model, TypeVar):
+                    raise PluginError(f"{cls.__name__}[{model!r}]: the argument must be a ComponentConfig")
+
+    def __init__(self, config: C, ctx: Context) -> None:
+        """Keep what is given. No I/O here."""
+        self.config = config
+        self.ctx = ctx
+        self.log = ctx.log
+
+    async def open(self) -> None:
+        """Connect. Called first, and again after ``NotConnected``; may be cancelled; raise if it did not work."""
+
+    async def close(self) -> None:
+        """Let go of everything. Called exactly once, also after a failed or cancelled ``open``."""
+
+
+class Connector(Component[C]):
+    """A named connection that several sinks and sources share: address, TLS, credentials, pool."""
+
+    async def health(self) -> None:
+        """Raise, with the reason, if the peer cannot be used. Called at any time after ``open``."""
+
+
+class Source(Component[C]):
+    """Where events come from."""
+
+    @abstractmethod
+    async def read(self) -> tuple[Batch, Ack]:
+        """Wait for events and return all that have arrived (one or more), with their ``Ack``.
+
+        Never called concurrently; may be cancelled while it waits, and then must lose nothing. Not calling ``read``
+        is the engine's back-pressure. The engine calls ``ack(None)`` when the stream has the batch (or it was
+        rejected for good, with a counter), ``ack(exc)`` when it will not have it: exactly once, from the event
+        loop, maybe late and maybe out of order. Raise ``NotConnected`` to be opened again, ``EndOfInput`` to end.
+        """
+
+
+class Inputs(NamedTuple):
+    """Which events a transform wants: topic filters, and event names (``$events/client_connected`` or a filter)."""
+
+    topics: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+class Guard(NamedTuple):
+    """A condition every event with a result meets: the column at ``path`` equals ``literal`` by the transform's rules.
+
+    ``path`` begins with a column; below ``payload`` it goes into the decoded JSON.
+    """
+
+    path: tuple[str, ...]
+    literal: str | int | float | bool
+
+
+class Output(NamedTuple):
+    """What a transform made of a batch.
+
+    ``rows``: ``(index of the parent event, row)``, in order. An event with no row is in ``no_result`` (its index)
+    or in ``exceptions`` (index → what went wrong), never in both.
+    """
+
+    rows: Sequence[tuple[int, dict[str, Any]]]
+    no_result: Sequence[int] = ()
+    exceptions: Mapping[int, Exception] = {}
+
+
+class Explanation(NamedTuple):
+    """Why an event had a result or none: lines for people, and the rows."""
+
+    lines: Sequence[str]
+    rows: Sequence[dict[str, Any]] = ()
+
+
+class Transform(Component[C]):
+    """What a rule does with its events. Plain functions: no I/O, no waiting."""
+
+    @abstractmethod
+    def process(self, batch: Batch) -> Output:
+        """Rows for these events, which must not be changed. Raising fails the whole batch with that error."""
+
+    def inputs(self) -> Inputs:
+        """Which events to give it. Called once, after construction; the default is every message."""
+        return Inputs(("#",))
+
+    def guards(self) -> Sequence[Guard]:
+        """Equalities the engine may test before it calls ``process`` (for its index); none by default."""
+        return ()
+
+    def explain(self, event: Event) -> Explanation:
+        """For people: what happened to this event, step by step."""
+        output = self.process([event])
+        return Explanation([str(e) for e in output.exceptions.values()], [row for _, row in output.rows])
+
+
+Done = Callable[[int, Exception | None], None]
+
+
+class Sink(Component[C]):
+    """Where events go. It holds no queue and does no retry: the engine does both, for every sink alike."""
+
+    connector_type: ClassVar[type[Connector[Any]] | None] = None
+    """The connector this sink needs, if any; an instance is ``ctx.connector``."""
+
+    @abstractmethod
+    async def write(self, batch: Batch, done: Done) -> None:
+        """Attempt each event once.
+
+        Several calls may be under way (together at most ``inflight`` events, no two of one key). ``done(i, None)``
+        or ``done(i, error)`` settles event ``i`` early, at most once; returning settles the rest as delivered,
+        raising settles the rest with that error. ``DeliveryError`` says more than other exceptions; ``Backoff``
+        pauses the sink; ``NotConnected`` has it opened again.
+        """
+
+
+@dataclass(frozen=True)
+class PipelineInfo:
+    """What the pipeline hooks are told."""
+
+    name: str
+    kind: Literal["pipeline"] = "pipeline"
+    sources: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()

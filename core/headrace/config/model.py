@@ -1,0 +1,201 @@
+"""What a configuration file becomes: options of the engine's own, and the plan of a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from headrace.components import ComponentConfig, Connector, Sink, Source, Transform
+from headrace.units import Duration, Size
+
+__all__ = [
+    "ApiOptions",
+    "BatchOptions",
+    "BufferOptions",
+    "ConnectorSpec",
+    "PipelineSpec",
+    "PluginOptions",
+    "RetryOptions",
+    "RuleSpec",
+    "SinkOptions",
+    "SinkSpec",
+    "SourceSpec",
+    "StreamOptions",
+    "TransformSpec",
+    "status_matches",
+]
+
+StatusClass = Annotated[int, Field(ge=100, le=599)] | Annotated[str, Field(pattern=r"^[1-5]xx$")]
+RetryCause = Literal["network", "timeout", "error"] | StatusClass
+
+
+def status_matches(status: int, patterns: frozenset[int | str] | tuple[int | str, ...]) -> bool:
+    """Is an HTTP-like status among ``503`` or ``5xx`` patterns?"""
+    return status in patterns or f"{status // 100}xx" in patterns
+
+
+class RetryOptions(ComponentConfig):
+    """When and how often a failed event is tried again."""
+
+    on: tuple[RetryCause, ...] = Field(
+        ("network", "timeout", "error", 408, 425, 429, "5xx"),
+        description="What is tried again: network, timeout, error (any other exception of the sink), status codes and "
+        "classes. 501 and 505 are only meant when named.",
+    )
+    initial: Duration = Field(0.1, gt=0, description="Wait before the second attempt.")
+    max: Duration = Field(30.0, gt=0, description="Longest wait between two attempts.")
+    max_attempts: int = Field(
+        10,
+        ge=1,
+        description="Attempts of one event, counted only while other events of the sink succeed; then it is given up. "
+        "An outage is waited out without limit.",
+    )
+
+
+class BatchOptions(ComponentConfig):
+    """Several events in one request, for sinks that can."""
+
+    size: int = Field(1, ge=1, le=10_000, description="Events in a batch at most.")
+    bytes: Size = Field(1 << 20, gt=0, description="Encoded bytes in a batch at most.")
+    every: Duration = Field(0.0, ge=0, description="How long to wait for a batch to fill.")
+    as_: Literal["array", "ndjson", "lines"] = Field("array", alias="as", description="How the batch is written.")
+
+
+class BufferOptions(ComponentConfig):
+    """How much a sink may have waiting in the stream."""
+
+    max_bytes: Size = Field(1 << 30, ge=1 << 12, description="Bytes of unsettled events at most.")
+    when_full: Literal["block", "drop_oldest", "drop_newest"] = Field(
+        "block", description="block holds the rules, and so the sources; the others drop, counted, for this sink alone."
+    )
+
+
+class SinkOptions(ComponentConfig):
+    """What the engine does for every sink, whatever its type."""
+
+    order: Literal["key", "none"] = Field("key", description="key: events of one key arrive in order, one at a time.")
+    key: str | None = Field(None, description="Template of the order key; default is the client id, else the topic.")
+    ttl: Duration | None = Field(
+        None, gt=0, description="Age at which an undelivered event is dropped; none by default."
+    )
+    retry: RetryOptions = Field(default_factory=RetryOptions, description="When and how often to try again.")
+    on_error: str = Field(
+        "dead_letter", description="What becomes of an event given up: dead_letter, drop, or the name of another sink."
+    )
+    rate: str | None = Field(
+        None, pattern=r"^\d+(\.\d+)?/(s|m|h)$", description="Most events per time, such as 50/s; more wait."
+    )
+    batch: BatchOptions = Field(default_factory=BatchOptions, description="Several events in one request.")
+    inflight: int = Field(100, ge=1, le=100_000, description="Events being delivered at one time, at most.")
+    buffer: BufferOptions = Field(default_factory=BufferOptions, description="How much may wait in the stream.")
+
+    @field_validator("rate")
+    @classmethod
+    def _positive(cls, value: str | None) -> str | None:
+        if value is not None and float(value.split("/")[0]) <= 0:
+            raise ValueError("a rate must be more than 0")
+        return value
+
+
+class StreamOptions(ComponentConfig):
+    """The stream between the stages."""
+
+    url: str | None = Field(
+        None,
+        description="embedded:///directory (the default, under the user's state directory), embedded://memory, or "
+        "kafka://host:port.",
+    )
+    sync: Literal["normal", "full"] = Field(
+        "normal", description="normal survives the end of the process, full (fsync) a power cut too."
+    )
+    max_bytes: Size = Field(64 << 20, ge=1 << 16, description="Unprocessed input in the stream at most.")
+    min_free_disk: Size = Field(128 << 20, description="Free space on the disk below which nothing more is taken in.")
+    max_event_bytes: Size = Field(1 << 20, ge=1 << 10, description="Largest event; larger ones are rejected, counted.")
+    dead_letter_bytes: Size = Field(
+        256 << 20, ge=1 << 16, description="Dead letters kept at most; the oldest go first."
+    )
+
+
+class ApiOptions(ComponentConfig):
+    """The HTTP endpoint for health, metrics and status."""
+
+    listen: str = Field("127.0.0.1:8080", description="Address and port. Off unless the section is there.")
+
+
+class PluginOptions(ComponentConfig):
+    """Which plugins may be loaded."""
+
+    allow: tuple[str, ...] | None = Field(None, description="Only these plugins are imported.")
+    deny: tuple[str, ...] = Field((), description="These plugins are not imported.")
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One entry of ``sources:``. ``cls`` is None when its plugin is broken; ``broken`` says why."""
+
+    name: str
+    cls: type[Source[Any]] | None
+    config: ComponentConfig | None
+    broken: str | None = None
+
+
+@dataclass(frozen=True)
+class ConnectorSpec:
+    """One entry of ``connectors:``, or the inline connection of a sink (then it has the sink's name)."""
+
+    name: str
+    cls: type[Connector[Any]] | None
+    config: ComponentConfig | None
+    broken: str | None = None
+    inline: bool = False
+
+
+@dataclass(frozen=True)
+class SinkSpec:
+    """One entry of ``sinks:``. ``connector`` names an entry of ``connectors`` or ``inline_connectors``."""
+
+    name: str
+    cls: type[Sink[Any]] | None
+    config: ComponentConfig | None
+    options: SinkOptions = field(default_factory=SinkOptions)
+    connector: str | None = None
+    broken: str | None = None
+
+
+@dataclass(frozen=True)
+class TransformSpec:
+    """One step of a rule."""
+
+    cls: type[Transform[Any]] | None
+    config: ComponentConfig | None
+    broken: str | None = None
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """One entry of ``rules:``. ``sources`` None means all."""
+
+    name: str
+    transforms: tuple[TransformSpec, ...]
+    sinks: tuple[str, ...]
+    sources: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """A whole configuration, checked: what ``run`` runs and ``lint`` lints."""
+
+    name: str
+    sources: dict[str, SourceSpec] = field(default_factory=dict)
+    connectors: dict[str, ConnectorSpec] = field(default_factory=dict)
+    inline_connectors: dict[str, ConnectorSpec] = field(default_factory=dict)
+    rules: dict[str, RuleSpec] = field(default_factory=dict)
+    sinks: dict[str, SinkSpec] = field(default_factory=dict)
+    stream: StreamOptions = field(default_factory=StreamOptions)
+    api: ApiOptions | None = None
+    shutdown_timeout: float = 20.0
+    state_dir: Path | None = None
+    """Directory of the embedded log, resolved; None for embedded://memory. The status socket stands beside it."""

@@ -1,0 +1,229 @@
+"""The event, its identity, and its form on the stream.
+
+An event is a flat mapping of columns (``topic``, ``payload``, ``qos``, ``clientid``, …) with the engine's fields
+beside it. After a rule, the event's columns *are* the selected row.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import count
+from typing import Any, Final
+
+import msgpack
+import orjson
+
+__all__ = ["UNDEFINED", "Ack", "Batch", "Event", "decode", "encode_event", "json_bytes", "new_id", "now_ms"]
+
+
+class _Undefined:
+    """The value of what is not there. Distinct from ``None``, which is JSON's null."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "undefined"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __copy__(self) -> _Undefined:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> _Undefined:
+        return self
+
+
+UNDEFINED: Final = _Undefined()
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return int(time.time() * 1000)
+
+
+_NOT_YET: Final = object()
+_ids = count()
+_process = os.urandom(8).hex()
+
+
+def new_id() -> str:
+    """An event id: unique over processes (64 random bits) and within one (a counter)."""
+    return f"{_process}{next(_ids):012x}"
+
+
+class Event:
+    """One event on its way.
+
+    ``columns`` must not be changed once the event was handed on: all rules share it.
+    ``key``: events of one key stay in order (the client id where it is known, else the topic).
+    ``timestamp``: when the event was made, Unix milliseconds. ``attempt``: how often a sink has tried, from 1.
+    ``rule`` and ``index`` are set on a rule's output: which rule, and which of its outputs for this event.
+    """
+
+    __slots__ = ("_json", "attempt", "columns", "id", "index", "key", "rule", "sink", "source", "timestamp")
+
+    def __init__(
+        self,
+        columns: dict[str, Any],
+        *,
+        id: str = "",
+        key: str = "",
+        timestamp: int = 0,
+        source: str = "",
+        rule: str = "",
+        index: int = 0,
+    ) -> None:
+        self.columns = columns
+        self.id = id or new_id()
+        self.key = key
+        self.timestamp = timestamp or now_ms()
+        self.source = source
+        self.rule = rule
+        self.index = index
+        self.sink = ""
+        self.attempt = 0
+        self._json: Any = _NOT_YET
+
+    def __getitem__(self, column: str) -> Any:
+        return self.columns[column]
+
+    def get(self, column: str, default: Any = None) -> Any:
+        return self.columns.get(column, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __repr__(self) -> str:
+        return f"Event({self.columns!r}, id={self.id!r})"
+
+    def json(self) -> Any:
+        """The payload decoded as JSON, decoded once however many rules ask. ValueError if it is not JSON."""
+        value = self._json
+        if value is _NOT_YET:
+            try:
+                value = orjson.loads(self.columns["payload"])
+            except (KeyError, TypeError, ValueError) as exc:
+                value = ValueError(f"the payload is not JSON: {exc}")
+            self._json = value
+        if type(value) is ValueError:
+            raise value
+        return value
+
+    def output(self, row: dict[str, Any], rule: str, index: int = 0) -> Event:
+        """The event a rule makes of this one: same identity, the row as its columns."""
+        return Event(
+            row, id=self.id, key=self.key, timestamp=self.timestamp, source=self.source, rule=rule, index=index
+        )
+
+    @property
+    def delivery_id(self) -> str:
+        """Stable over retry, restart and replay: a hash of event id, rule, output index and sink (never an offset)."""
+        text = f"{self.id}\0{self.rule}\0{self.index}\0{self.sink}"
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What ``${meta.…}`` reads in a template. Never part of the default body."""
+        return {
+            "id": self.id,
+            "key": self.key,
+            "timestamp": self.timestamp,
+            "source": self.source,
+            "rule": self.rule,
+            "index": self.index,
+            "sink": self.sink,
+            "attempt": self.attempt,
+            "delivery_id": self.delivery_id,
+        }
+
+
+Batch = Sequence[Event]
+Ack = Callable[[Exception | None], None]
+
+# -- the form on the stream: msgpack, one array per event ------------------------------------------------------
+
+_BIGINT, _UNDEF = 1, 2
+
+
+def _pack_other(value: Any) -> Any:
+    if isinstance(value, int):  # beyond 64 bits
+        return msgpack.ExtType(_BIGINT, str(value).encode())
+    if value is UNDEFINED:
+        return msgpack.ExtType(_UNDEF, b"")
+    raise TypeError(f"{type(value).__name__} cannot travel on the stream")
+
+
+def _unpack_other(code: int, data: bytes) -> Any:
+    if code == _BIGINT:
+        return int(data)
+    if code == _UNDEF:
+        return UNDEFINED
+    raise ValueError(f"unknown msgpack extension {code}")
+
+
+_packer = msgpack.Packer(use_bin_type=True, default=_pack_other, unicode_errors="surrogatepass")
+
+
+def encode_event(event: Event) -> bytes:
+    """One event as msgpack. TypeError if a column holds something that cannot travel."""
+    try:
+        return _packer.pack(  # type: ignore[no-any-return]
+            (event.id, event.key, event.timestamp, event.source, event.rule, event.index, event.columns)
+        )
+    except BaseException:
+        _packer.reset()  # a failed pack leaves half an event in the buffer
+        raise
+
+
+def encode(events: Batch) -> bytes:
+    """A batch as msgpack: an array of events."""
+    return join([encode_event(event) for event in events])
+
+
+def join(encoded: Sequence[bytes]) -> bytes:
+    """Events that are encoded already, as a batch."""
+    header: bytes = _packer.pack_array_header(len(encoded))
+    return header + b"".join(encoded)
+
+
+def decode(data: bytes) -> list[Event]:
+    """The events of an encoded batch. ValueError if it is none."""
+    rows = msgpack.unpackb(
+        data, raw=False, ext_hook=_unpack_other, unicode_errors="surrogatepass", strict_map_key=False
+    )
+    return [
+        Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
+        for id, key, timestamp, source, rule, index, columns in rows
+    ]
+
+
+# -- the form outside: JSON -------------------------------------------------------------------------------------
+
+
+def _json_other(value: Any) -> Any:
+    if value is UNDEFINED:
+        return None
+    if isinstance(value, bytes | bytearray | memoryview):
+        data = bytes(value)
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return base64.b64encode(data).decode()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def json_bytes(value: Any) -> bytes:
+    """Compact JSON. undefined becomes null; bytes become text, or base64 where they are not UTF-8."""
+    try:
+        return orjson.dumps(value, default=_json_other, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # integers beyond 64 bits and lone surrogates: the standard library knows both
+        import json
+
+        text = json.dumps(value, default=_json_other, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "replace")

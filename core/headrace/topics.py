@@ -1,0 +1,99 @@
+"""MQTT topic filters: matching, and an index from topic to whoever asked for it.
+
+Rules of MQTT 5, 4.7: ``+`` is one level, ``#`` (last) is any number of levels including none, and a filter that
+begins with a wildcard does not match a topic that begins with ``$``.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+__all__ = ["TopicIndex", "matches", "problem"]
+
+T = TypeVar("T")
+
+
+def matches(filter: str, topic: str) -> bool:
+    """Does one filter match one topic?"""
+    if filter == topic:
+        return True
+    if topic[:1] == "$" and filter[:1] in ("+", "#"):
+        return False
+    wanted, levels = filter.split("/"), topic.split("/")
+    for i, level in enumerate(wanted):
+        if level == "#" and i == len(wanted) - 1:
+            return True
+        if i >= len(levels) or level not in ("+", levels[i]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def problem(filter: str) -> str | None:
+    """Why this text is no topic filter, or None."""
+    if not filter:
+        return "a topic filter cannot be empty"
+    if "\0" in filter or len(filter.encode("utf-8", "surrogatepass")) > 65535:
+        return "a topic filter is at most 65,535 bytes and has no NUL"
+    levels = filter.split("/")
+    for i, level in enumerate(levels):
+        if "#" in level and (level != "#" or i != len(levels) - 1):
+            return "'#' must be a whole level, and the last one"
+        if "+" in level and level != "+":
+            return "'+' must be a whole level"
+    return None
+
+
+class _Node(Generic[T]):
+    __slots__ = ("children", "here", "rest")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node[T]] = {}
+        self.here: list[T] = []
+        self.rest: list[T] = []  # of '#'
+
+
+class TopicIndex(Generic[T]):
+    """A trie of filters. A topic's answer is remembered (bounded), so a known topic costs one dict lookup."""
+
+    def __init__(self, remember: int = 10_000) -> None:
+        self._root: _Node[T] = _Node()
+        self._remember = remember
+        self._known: dict[str, tuple[T, ...]] = {}
+
+    def add(self, filter: str, value: T) -> None:
+        node = self._root
+        levels = filter.split("/")
+        for level in levels[:-1]:
+            node = node.children.setdefault(level, _Node())
+        if levels[-1] == "#":
+            node.rest.append(value)
+        else:
+            node.children.setdefault(levels[-1], _Node()).here.append(value)
+        self._known.clear()
+
+    def match(self, topic: str) -> tuple[T, ...]:
+        """Every value whose filter matches, each once, in the order they were found."""
+        found = self._known.get(topic)
+        if found is None:
+            values: dict[int, T] = {}
+            self._walk(self._root, topic.split("/"), 0, topic[:1] == "$", values)
+            found = tuple(values.values())
+            if len(self._known) >= self._remember:
+                self._known.clear()
+            self._known[topic] = found
+        return found
+
+    def _walk(self, node: _Node[T], levels: list[str], i: int, system: bool, out: dict[int, T]) -> None:
+        wild = not (system and i == 0)
+        if wild:
+            for value in node.rest:
+                out.setdefault(id(value), value)
+        if i == len(levels):
+            for value in node.here:
+                out.setdefault(id(value), value)
+            return
+        child = node.children.get(levels[i])
+        if child is not None:
+            self._walk(child, levels, i + 1, system, out)
+        if wild and (child := node.children.get("+")) is not None and levels[i] != "+":
+            self._walk(child, levels, i + 1, system, out)
