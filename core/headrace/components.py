@@ -75,7 +75,7 @@ class Component(ABC, Generic[C]):
     """Common to all four kinds."""
 
     name: ClassVar[str]
-    """The ``type:`` of configuration files: lower snake case; sources and sinks nouns, transforms verbs or a language."""
+    """The ``type:`` in configuration files: lower snake case; nouns for sources and sinks, verbs or languages else."""
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

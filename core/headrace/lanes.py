@@ -1,0 +1,132 @@
+"""Key lanes: the order in which a sink's waiting events may be tried.
+
+Of each key only the head may be with the sink; the others of that key wait behind it, whatever happens to it. Keys do
+not wait for each other. An item that was settled while it waited (too old, pushed out) is skipped when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from headrace.events import Event
+
+__all__ = ["Item", "Lanes", "Taken"]
+
+WAITING, WRITING, RETRYING, SETTLED = range(4)
+
+
+class Taken:
+    """One record of the stream while any of its events is unsettled: the unit in which reading ahead is bounded."""
+
+    __slots__ = ("items", "left", "record", "size")
+
+    def __init__(self, record: Any, size: int) -> None:
+        self.record = record
+        self.size = size
+        self.items: list[Item] = []
+        self.left = 0
+
+
+class Item:
+    """One event on its way through a sink."""
+
+    __slots__ = ("event", "failures", "index", "key", "mark", "state", "taken", "tries")
+
+    def __init__(self, event: Event, taken: Taken, index: int, key: str) -> None:
+        self.event = event
+        self.taken = taken
+        self.index = index  # in the record
+        self.key = key
+        self.state = WAITING
+        self.tries = 0
+        self.failures = 0  # those that count against max_attempts
+        self.mark = 0  # the sink's successes when this item last began an attempt
+
+
+class Lanes:
+    """The waiting items of one sink. ``ordered`` False: every item is its own lane."""
+
+    def __init__(self, ordered: bool = True) -> None:
+        self.ordered = ordered
+        self._behind: dict[str, deque[Item] | None] = {}  # key → those behind the head; None = nobody yet
+        self._ready: deque[Item] = deque()
+
+    def add(self, item: Item) -> None:
+        """A new item: ready if nobody of its key is before it."""
+        if not self.ordered:
+            self._ready.append(item)
+            return
+        behind = self._behind
+        key = item.key
+        if key not in behind:
+            behind[key] = None
+            self._ready.append(item)
+        else:
+            lane = behind[key]
+            if lane is None:
+                behind[key] = deque((item,))
+            else:
+                lane.append(item)
+
+    def again(self, item: Item) -> None:
+        """The head of a lane, to be tried again after those that are ready now."""
+        item.state = WAITING
+        self._ready.append(item)
+
+    def release(self, item: Item) -> None:
+        """The head is done with: the next of its key becomes ready."""
+        if not self.ordered:
+            return
+        lane = self._behind[item.key]
+        while lane:
+            follower = lane.popleft()
+            if follower.state != SETTLED:
+                self._ready.append(follower)
+                return
+        del self._behind[item.key]
+
+    def take(self, n: int) -> list[Item]:
+        """Up to ``n`` ready items, now being written."""
+        ready = self._ready
+        taken: list[Item] = []
+        while ready and len(taken) < n:
+            item = ready.popleft()
+            if item.state == SETTLED:
+                self.release(item)
+                continue
+            item.state = WRITING
+            taken.append(item)
+        return taken
+
+    def followers(self, item: Item, n: int) -> list[Item]:
+        """Up to ``n`` items that may go in one request with their head: the next of its lane, now being written."""
+        lane = self._behind.get(item.key) if self.ordered else None
+        taken: list[Item] = []
+        while lane and len(taken) < n:
+            follower = lane.popleft()
+            if follower.state != SETTLED:
+                follower.state = WRITING
+                taken.append(follower)
+        return taken
+
+    def put_back(self, items: list[Item]) -> None:
+        """Followers of a head that failed, back behind it in their order."""
+        for item in reversed(items):
+            item.state = WAITING
+            lane = self._behind[item.key]
+            if lane is None:
+                lane = self._behind[item.key] = deque()
+            lane.appendleft(item)
+
+    @property
+    def ready(self) -> int:
+        """Items that could be tried now (some may have been settled since)."""
+        return len(self._ready)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Every waiting item, heads first."""
+        yield from self._ready
+        for lane in self._behind.values():
+            yield from lane or ()
