@@ -12,6 +12,7 @@ from headrace import Batch, ComponentConfig, Connector, DeliveryError, Done, Eve
 from headrace.testing import Feed, ListSource, MapTransform, Recorder, RecordingSink, make_context
 from headrace.testing.contracts import (
     PATIENCE,
+    ConnectorContract,
     Produce,
     SinkContract,
     SourceContract,
