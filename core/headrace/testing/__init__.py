@@ -5,7 +5,7 @@ does. A third-party plugin tests itself against the very classes the built-in pl
 """
 
 from headrace.testing.conservation import check_conservation
-from headrace.testing.context import make_context
+from headrace.testing.context import make_context, make_event
 from headrace.testing.doubles import Feed, ListSource, MapTransform, Recorder, RecordingSink
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "RecordingSink",
     "check_conservation",
     "make_context",
+    "make_event",
 ]

@@ -1,4 +1,4 @@
-"""A component's place, made by hand."""
+"""A component's place and an event, made by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headrace.components import Context
+from headrace.events import Event, new_id
 
-__all__ = ["make_context"]
+__all__ = ["make_context", "make_event"]
 
 
 def make_context(
@@ -29,4 +30,14 @@ def make_context(
         filters=filters,
         connector=connector,
         functions=functions or {},
+    )
+
+
+def make_event(payload: str | bytes, *, topic: str = "t/1", clientid: str = "c1") -> Event:
+    """A published message as a source gives it."""
+    id = new_id()
+    return Event(
+        {"event": "message.publish", "id": id, "clientid": clientid, "topic": topic, "payload": payload, "qos": 1},
+        id=id,
+        key=clientid,
     )

@@ -23,11 +23,21 @@ import pytest
 
 from headrace.components import Component, Connector, Explanation, Guard, Inputs, Sink, Source, Transform
 from headrace.errors import EndOfInput
-from headrace.events import Event, encode_event, new_id
+from headrace.events import Event, encode_event
+from headrace.testing.context import make_event
 from headrace.testing.models import check_class, check_import, check_model
 from headrace.topics import problem
 
-__all__ = ["ComponentContract", "ConnectorContract", "SinkContract", "SourceContract", "TransformContract"]
+__all__ = [
+    "ComponentContract",
+    "ConnectorContract",
+    "Produce",
+    "SinkContract",
+    "SourceContract",
+    "TransformContract",
+    "opened",
+    "write",
+]
 
 PATIENCE = 10.0
 """Seconds within which everything here must be over."""
@@ -261,16 +271,6 @@ class TransformContract(ComponentContract):
             explanation = transform.explain(event)
             assert isinstance(explanation, Explanation)
             assert all(isinstance(line, str) for line in explanation.lines)
-
-
-def make_event(payload: str | bytes, *, topic: str = "t/1", clientid: str = "c1") -> Event:
-    """A published message as a source gives it."""
-    id = new_id()
-    return Event(
-        {"event": "message.publish", "id": id, "clientid": clientid, "topic": topic, "payload": payload, "qos": 1},
-        id=id,
-        key=clientid,
-    )
 
 
 class SinkContract(ComponentContract):

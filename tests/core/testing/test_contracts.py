@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field, SecretStr
 
 from headrace import Batch, ComponentConfig, Connector, DeliveryError, Done, Event, Output, Sink, Source, Transform
-from headrace.testing import Feed, ListSource, MapTransform, Recorder, RecordingSink, make_context
+from headrace.testing import Feed, ListSource, MapTransform, Recorder, RecordingSink, make_context, make_event
 from headrace.testing.contracts import (
     PATIENCE,
     ConnectorContract,
@@ -17,7 +17,6 @@ from headrace.testing.contracts import (
     SinkContract,
     SourceContract,
     TransformContract,
-    make_event,
     write,
 )
 from headrace.testing.models import check_class, check_import, check_model
