@@ -16,9 +16,11 @@ __all__ = [
     "BatchOptions",
     "BufferOptions",
     "ConnectorSpec",
+    "PipelineOptions",
     "PipelineSpec",
     "PluginOptions",
     "RetryOptions",
+    "RuleOptions",
     "RuleSpec",
     "SinkOptions",
     "SinkSpec",
@@ -130,6 +132,42 @@ class PluginOptions(ComponentConfig):
 
     allow: tuple[str, ...] | None = Field(None, description="Only these plugins are imported.")
     deny: tuple[str, ...] = Field((), description="These plugins are not imported.")
+
+
+NAME = r"^[0-9a-zA-Z][-0-9a-zA-Z_]{0,253}$"
+"""What pipelines, sources, connectors, rules and sinks may be called."""
+
+
+class RuleOptions(ComponentConfig):
+    """From which events, through which transforms, to which sinks. ``sql: …`` is short for one transform."""
+
+    transforms: tuple[dict[str, Any], ...] = Field(
+        (), description="Steps in order, each a map with its type. One step may be written as its type and text: sql: …"
+    )
+    to: tuple[str, ...] = Field((), description="The sink, or a list of sinks, that get the result.")
+    sources: tuple[str, ...] | None = Field(None, description="Read only from these sources; default is all.")
+
+
+class PipelineOptions(ComponentConfig):
+    """The top level of a configuration, beside the maps ``sources``, ``connectors``, ``rules`` and ``sinks``."""
+
+    name: str | None = Field(
+        None,
+        pattern=NAME,
+        description="Name of the pipeline: its log's directory, its MQTT client id, its Kafka prefix. Default is the "
+        "file's stem and 6 hex digits of its path.",
+    )
+    include: tuple[str, ...] = Field(
+        (), description="More files, directories or patterns, relative to this file. Names may be given only once."
+    )
+    shutdown_timeout: Duration = Field(
+        20.0, ge=0, description="How long a stop may take to deliver what is under way; the rest stays in the stream."
+    )
+    stream: StreamOptions = Field(default_factory=StreamOptions, description="The stream between the stages.")
+    api: ApiOptions | None = Field(
+        None, description="The HTTP endpoint for health, metrics and status; off by default."
+    )
+    plugins: PluginOptions = Field(default_factory=PluginOptions, description="Which plugins may be loaded.")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""``check`` and ``load``: files to a plan. ``lint`` and ``run`` use the very same path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.config import files
+from headrace.config.build import build, pipeline_options
+from headrace.config.model import PipelineSpec
+from headrace.config.paths import default_name, log_directory
+from headrace.config.problems import InvalidConfig, Problem, Problems
+from headrace.registry import Registry
+
+__all__ = ["Checked", "check", "identify", "load"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a configuration: a plan if there is no error, and all problems, warnings included."""
+
+    spec: PipelineSpec | None
+    problems: list[Problem]
+    registry: Registry
+
+
+def check(
+    paths: Sequence[Path | str],
+    overrides: Sequence[str] = (),
+    *,
+    registry: Registry | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Checked:
+    """Read and check a configuration without raising and without touching the network.
+
+    ``paths``: files, directories or patterns; ``overrides``: ``section.name.option=value``. Without a ``registry``
+    the plugins that the configuration allows are loaded.
+    """
+    problems = Problems()
+    root = files.read(paths, overrides, environ, problems)
+    if registry is None:
+        plugins = pipeline_options(root, Problems()).plugins
+        registry = Registry.discover(plugins.allow, plugins.deny)
+    spec = build(root, default_name(paths[0]) if paths else "pipeline", registry, problems)
+    return Checked(None if problems else spec, problems.sorted(), registry)
+
+
+def load(
+    paths: Sequence[Path | str],
+    overrides: Sequence[str] = (),
+    *,
+    registry: Registry | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> PipelineSpec:
+    """The plan of a configuration. ``InvalidConfig``, a ``ConfigError``, holds every problem at once."""
+    checked = check(paths, overrides, registry=registry, environ=environ)
+    if checked.spec is None:
+        raise InvalidConfig(checked.problems)
+    return checked.spec
+
+
+def identify(
+    paths: Sequence[Path | str], overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ
+) -> tuple[str, Path | None]:
+    """Name and state directory of a pipeline, whatever else is wrong or unset in its configuration."""
+    root = files.read(paths, overrides, environ, Problems())
+    options = pipeline_options(root, Problems())
+    name = options.name or default_name(paths[0])
+    return name, log_directory(options.stream.url, name)
