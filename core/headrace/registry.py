@@ -133,7 +133,7 @@ class Registry:
             text = f"unknown {kind} type {name!r}{_suggest(name, self.names(kind))}"
             failed = [row for row in self.rows if row.error]
             if failed:
-                text += "; these plugins failed: " + ", ".join(f"{row.name} ({row.error})" for row in failed)
+                text += f"; these plugins failed, see `headrace plugins`: {', '.join(row.name for row in failed)}"
             raise PluginError(text)
         return cls
 
