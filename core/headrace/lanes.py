@@ -20,11 +20,12 @@ WAITING, WRITING, RETRYING, SETTLED = range(4)
 class Taken:
     """One record of the stream while any of its events is unsettled: the unit in which reading ahead is bounded."""
 
-    __slots__ = ("items", "left", "record", "size")
+    __slots__ = ("born", "items", "left", "record", "size")
 
-    def __init__(self, record: Any, size: int) -> None:
+    def __init__(self, record: Any, size: int, born: float = 0.0) -> None:
         self.record = record
         self.size = size
+        self.born = born  # loop time
         self.items: list[Item] = []
         self.left = 0
 
@@ -32,7 +33,7 @@ class Taken:
 class Item:
     """One event on its way through a sink."""
 
-    __slots__ = ("event", "failures", "index", "key", "mark", "state", "taken", "tries")
+    __slots__ = ("alone", "event", "failures", "first", "index", "key", "mark", "state", "taken", "tries")
 
     def __init__(self, event: Event, taken: Taken, index: int, key: str) -> None:
         self.event = event
@@ -42,7 +43,8 @@ class Item:
         self.state = WAITING
         self.tries = 0
         self.failures = 0  # those that count against max_attempts
-        self.mark = 0  # the sink's successes when this item last began an attempt
+        self.first = self.mark = 0  # the sink's successes when the first, and the last, attempt began
+        self.alone = False  # not in one request with others: one of them is to blame for a failure
 
 
 class Lanes:

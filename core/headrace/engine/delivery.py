@@ -1,0 +1,365 @@
+"""One sink's side of the engine: takes its records off the stream, keeps lanes, retries, settles, counts.
+
+Whatever the sink is, an event read from ``sink.<name>`` ends in exactly one of: success, failed (dead letter, other
+sink or dropped by request), dropped.*, late_reply; or it stays in the stream for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from headrace.components import Sink
+from headrace.config.model import SinkSpec
+from headrace.engine.opening import open_until_up
+from headrace.engine.retry import Failure, Pace, Rate, RetryPolicy, describe
+from headrace.engine.tally import RuleTally, SinkTally
+from headrace.errors import NotConnected
+from headrace.events import Event, now_ms
+from headrace.lanes import RETRYING, SETTLED, WRITING, Item, Lanes, Taken
+from headrace.stream import Record
+from headrace.templates import Template
+
+__all__ = ["MAX_AHEAD_BYTES", "MAX_AHEAD_EVENTS", "Outlet", "SinkRunner"]
+
+MAX_AHEAD_EVENTS = 4096
+MAX_AHEAD_BYTES = 16 << 20
+
+
+class Outlet(Protocol):
+    """Where events go that the sink gave up. The future resolves when the event is safe there."""
+
+    def __call__(self, item: Item, failure: Failure, error: Exception) -> asyncio.Future[None] | None: ...
+
+
+class SinkRunner:
+    """Drives one sink."""
+
+    def __init__(
+        self,
+        spec: SinkSpec,
+        sink: Sink[Any],
+        tally: SinkTally,
+        rules: Mapping[str, RuleTally],
+        outlet: Outlet,
+    ) -> None:
+        options = spec.options
+        self.name = spec.name
+        self.sink = sink
+        self.tally = tally
+        self.status = sink.ctx.status
+        self.log = sink.ctx.log
+        self._rules = rules
+        self._outlet = outlet
+        self._options = options
+        self._policy = RetryPolicy(options.retry)
+        self._pace = Pace(options.retry)
+        self._lanes = Lanes(options.order == "key")
+        self._key = Template(options.key) if options.key else None
+        self._ttl = int(options.ttl * 1000) if options.ttl else 0
+        self._rate = Rate(options.rate) if options.rate else None
+        self._loop = asyncio.get_running_loop()
+        self._open = False
+        self._scheduled = False
+        self._resume_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing = 0  # events inside write() now
+        self._window: deque[Taken] = deque()
+        self._window_events = self._window_bytes = 0
+        self._room = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._successes = 0
+        if self._ttl:
+            self._loop.call_later(0.1, self._sweep)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the sink in the background; events wait until it is up."""
+        self._spawn(self._bring_up())
+
+    async def _bring_up(self) -> None:
+        await open_until_up(self.sink)
+        self._open = True
+        self._schedule()
+
+    async def stop(self) -> None:
+        """End all attempts; what is unsettled stays in the stream."""
+        self._open = False
+        self._ttl = 0
+        if self._timer:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- in: from the stream -------------------------------------------------------------------------------------
+
+    async def handle(self, record: Record) -> None:
+        """Take one record of the stream. Waits while too much is unsettled already."""
+        while self._window_events >= MAX_AHEAD_EVENTS or self._window_bytes >= MAX_AHEAD_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        taken = Taken(record, record.size, self._loop.time())
+        lanes, name = self._lanes, self.name
+        for index, event in enumerate(record.events):
+            if index in record.settled:
+                continue
+            event = self._own(event, name)
+            item = Item(event, taken, index, self._key_of(event))
+            taken.items.append(item)
+            self.tally.arrived(event, self._rules)
+            lanes.add(item)
+        taken.left = len(taken.items)
+        if not taken.left:
+            return
+        self._window.append(taken)
+        self._window_events += taken.left
+        self._window_bytes += taken.size
+        self._schedule()
+
+    def _own(self, event: Event, name: str) -> Event:
+        # a row may stand in several sinks' topics as the same object; attempts and delivery id are this sink's
+        if event.sink and event.sink != name:
+            source = event.source
+            event = event.output(event.columns, event.rule, event.index)
+            event.source = source
+        event.sink = name
+        return event
+
+    def _key_of(self, event: Event) -> str:
+        if self._key is None:
+            return event.key
+        try:
+            return self._key.render(event)
+        except Exception:  # noqa: BLE001 - a key that cannot be made must not lose the event
+            return event.key
+
+    # -- out: to the sink ----------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        if not self._open:
+            return
+        wait = self._resume_at - self._loop.time()
+        if wait > 0:
+            self._wake_in(wait)
+            return
+        room = (1 if self._pace.failing else self._options.inflight) - self._writing
+        if self._rate is not None:
+            room, wait = self._rate.allow(room, self._loop.time())
+            if wait and self._lanes.ready:
+                self._wake_in(wait)
+        if room <= 0 or not self._lanes.ready:
+            return
+        self._send(room)
+
+    def _send(self, room: int) -> None:
+        items = self._begin(self._lanes.take(room))
+        if items:
+            self._spawn(self._write(items))
+
+    def _begin(self, items: list[Item]) -> list[Item]:
+        """Mark an attempt of each; those too old are dropped instead."""
+        oldest = now_ms() - self._ttl if self._ttl else 0
+        begun = []
+        for item in items:
+            if item.event.timestamp < oldest:
+                self._drop(item, "expired")
+                continue
+            if item.tries == 0:
+                item.first = self._successes
+                self.tally.begun()
+            item.mark = self._successes
+            item.tries += 1
+            item.event.attempt = item.tries
+            begun.append(item)
+        self._writing += len(begun)
+        if self._rate is not None:
+            self._rate.spend(len(begun))
+        return begun
+
+    async def _write(self, items: list[Item]) -> None:
+        def done(index: int, error: Exception | None) -> None:
+            self._settle(items[index], error)
+
+        outcome: Exception | None = None
+        try:
+            await self.sink.write([item.event for item in items], done)
+        except Exception as exc:  # noqa: BLE001 - a sink may raise anything
+            outcome = exc
+        for item in items:
+            if item.state == WRITING:
+                self._settle(item, outcome)
+
+    # -- settling ------------------------------------------------------------------------------------------------
+
+    def _settle(self, item: Item, error: Exception | None, release: bool = True) -> None:
+        if item.state != WRITING:
+            self.log.warning("the sink settled event %s twice; the second time is ignored", item.event.id)
+            return
+        self._writing -= 1
+        if error is None:
+            self._successes += 1
+            if self._pace.failing:
+                self._recovered()
+            late = self._ttl and item.event.timestamp < now_ms() - self._ttl
+            self.tally.delivered(item.event, item.tries, bool(late), self._rules)
+            self._finish(item, release)
+        else:
+            self._failed(item, error)
+        if not self._scheduled:
+            self._schedule()
+
+    def _failed(self, item: Item, error: Exception) -> None:
+        failure = self._policy.classify(error)
+        self.status.error(failure.reason)
+        if failure.wait:
+            self._pause(failure.wait)
+        if isinstance(error, NotConnected) and self._open:
+            self._open = False
+            self._spawn(self._bring_up())
+        if not failure.again:
+            self._give_up(item, failure, error)
+            return
+        if failure.network or failure.later:
+            its_own = self._successes > item.mark
+        else:
+            its_own = self._successes > item.first and not self._pace.failing
+        if not its_own:
+            self._outage(failure)
+            self._lanes.again(item)
+            return
+        if not failure.later:
+            item.failures += 1
+            if item.failures >= self._options.retry.max_attempts:
+                self._give_up(item, failure, error)
+                return
+        item.state = RETRYING
+        self._loop.call_later(self._policy.delay(item.tries), self._due, item)
+
+    def _due(self, item: Item) -> None:
+        if item.state == RETRYING:
+            self._lanes.again(item)
+            self._schedule()
+
+    def _outage(self, failure: Failure) -> None:
+        now = self._loop.time()
+        if now < self._resume_at and self._pace.failing:
+            return  # one of many that failed together: the pause is set
+        if not self._pace.failing:
+            self.log.warning("the peer is out, waiting: %s", failure.reason)
+        self._pause(self._pace.failed())
+        self.status.set("degraded", failure.reason)
+
+    def _recovered(self) -> None:
+        self._pace.succeeded()
+        self._resume_at = 0.0
+        if self.status.set("running"):
+            self.log.info("the peer is back")
+
+    def _pause(self, seconds: float) -> None:
+        self._resume_at = max(self._resume_at, self._loop.time() + seconds)
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._schedule)
+
+    def _give_up(self, item: Item, failure: Failure, error: Exception) -> None:
+        """Hand the event to the outlet; its lane goes on at once, its record when the event is safe."""
+        safe = self._outlet(item, failure, error)
+        self._lanes.release(item)
+        item.state = SETTLED
+        if safe is None:
+            self._given_up(item, failure)
+        else:
+            safe.add_done_callback(lambda future: self._outlet_done(future, item, failure, error))
+
+    def _outlet_done(self, future: asyncio.Future[None], item: Item, failure: Failure, error: Exception) -> None:
+        if future.cancelled():
+            return
+        problem = future.exception()
+        if problem is None:
+            self._given_up(item, failure)
+            return
+        self.log.error("cannot keep the dead letter of %s: %s; trying again", item.event.id, describe(problem))
+
+        def again() -> None:
+            if (retry := self._outlet(item, failure, error)) is None:
+                self._given_up(item, failure)
+            else:
+                retry.add_done_callback(lambda later: self._outlet_done(later, item, failure, error))
+
+        self._loop.call_later(1.0, again)
+
+    def _given_up(self, item: Item, failure: Failure) -> None:
+        self.tally.failed(item.event, item.tries, failure, self._rules)
+        self._done_with(item)
+
+    def _finish(self, item: Item, release: bool = True) -> None:
+        item.state = SETTLED
+        if release:
+            self._lanes.release(item)
+        self._done_with(item)
+
+    def _done_with(self, item: Item) -> None:
+        """The event is settled for good: tell the stream, move the window."""
+        taken = item.taken
+        taken.record.settle(item.index)
+        taken.left -= 1
+        if taken.left:
+            return
+        window = self._window
+        while window and not window[0].left:
+            first = window.popleft()
+            self._window_events -= len(first.items)
+            self._window_bytes -= first.size
+        if not self._room.is_set():
+            self._room.set()
+
+    # -- dropping ------------------------------------------------------------------------------------------------
+
+    def _drop(self, item: Item, reason: str) -> None:
+        """Settle an item without an attempt. One that waits in a lane is skipped when its turn comes."""
+        out_of_lanes = item.state in (WRITING, RETRYING)
+        item.state = SETTLED
+        if out_of_lanes:
+            self._lanes.release(item)
+        self.tally.dropped(item.event, item.tries, reason, self._rules)
+        self._done_with(item)
+
+    def _sweep(self) -> None:
+        """Drop what became too old while it waited."""
+        if not self._ttl:
+            return
+        oldest = now_ms() - self._ttl
+        for taken in list(self._window):
+            for item in taken.items:
+                if item.state not in (WRITING, SETTLED) and item.event.timestamp < oldest:
+                    self._drop(item, "expired")
+        self._schedule()
+        self._loop.call_later(min(0.25, self._ttl / 4000), self._sweep)
+
+    def drop_oldest(self, size: int) -> None:
+        """Settle the oldest waiting events, about ``size`` bytes of them, as dropped.queue_full."""
+        for taken in list(self._window):
+            each = taken.size // max(1, len(taken.items))
+            for item in taken.items:
+                if size <= 0:
+                    return
+                if item.state not in (WRITING, SETTLED):
+                    self._drop(item, "queue_full")
+                    size -= each

@@ -1,0 +1,242 @@
+"""From a source into the stream, and from the stream through the rules into the sinks' topics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from headrace.components import Source
+from headrace.engine.dead_letters import Quiet
+from headrace.engine.opening import close, open_until_up
+from headrace.engine.retry import describe
+from headrace.engine.rules import RuleSet
+from headrace.engine.tally import SinkTally
+from headrace.errors import EndOfInput, NotConnected
+from headrace.events import Ack, Event
+from headrace.stream import Record, Topic
+
+__all__ = ["RuleStage", "SourcePump"]
+
+FOLLOWING = 0.005  # events this close to each other are worth a linger
+LINGER = 0.001
+FEW = 64
+
+
+class RuleStage:
+    """Reads ``events``, runs the rules, writes ``sink.<name>``; settles a record when every result is in the stream."""
+
+    def __init__(self, rules: RuleSet, log: logging.Logger) -> None:
+        self.rules = rules
+        self.sinks: dict[str, tuple[Topic, SinkTally, bool]] = {}
+        self.blocked_by: str | None = None
+        self._free = asyncio.Event()
+        self._free.set()
+        self._log = log
+        self._failed: list[tuple[Topic, Sequence[Event], _Pending]] = []
+
+    def add_sink(self, name: str, topic: Topic, tally: SinkTally, block: bool) -> None:
+        self.sinks[name] = (topic, tally, block)
+
+    async def handle(self, record: Record) -> None:
+        """One record of ``events``. Waits while a sink that blocks is full."""
+        await self._make_up()
+        events = record.events
+        if record.settled:
+            events = [event for i, event in enumerate(events) if i not in record.settled]
+        outputs = self.rules.process(events)
+        for name in outputs:
+            topic, _, block = self.sinks[name]
+            if block and not topic.has_room():
+                await self._wait_for(name, topic)
+        pending = _Pending(record, len(outputs))
+        for name, rows in outputs.items():
+            topic, tally, _ = self.sinks[name]
+            tally.sent(len(rows))
+            self._send(topic, rows, pending)
+        if not outputs:
+            record.settle_all()
+
+    def _send(self, topic: Topic, rows: Sequence[Event], pending: _Pending) -> None:
+        def sent(future: asyncio.Future[None]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                pending.one_done()
+            else:
+                self._log.error("cannot write %s: %s; holding the rules", topic.name, describe(error))
+                self._failed.append((topic, rows, pending))
+
+        topic.send(rows).add_done_callback(sent)
+
+    async def _make_up(self) -> None:
+        """Send again what the stream refused (a full disk, say) before anything new."""
+        pause = 0.1
+        while self._failed:
+            failed, self._failed = self._failed, []
+            self._block("stream")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+            for topic, rows, pending in failed:
+                self._send(topic, rows, pending)
+            await asyncio.sleep(0.05)
+        if self.blocked_by == "stream":
+            self._unblock()
+
+    async def _wait_for(self, name: str, topic: Topic) -> None:
+        self._log.warning("sink %s is full: the rules and the sources wait for it", name)
+        self._block(name)
+        await topic.room()
+        self._unblock()
+        self._log.info("sink %s has room again", name)
+
+    def _block(self, name: str) -> None:
+        self.blocked_by = name
+        self._free.clear()
+
+    def _unblock(self) -> None:
+        self.blocked_by = None
+        self._free.set()
+
+    async def free(self) -> None:
+        """Wait until no sink blocks."""
+        await self._free.wait()
+
+
+class _Pending:
+    """Counts the sends of one record; the last one settles it."""
+
+    __slots__ = ("left", "record")
+
+    def __init__(self, record: Record, left: int) -> None:
+        self.record = record
+        self.left = left
+
+    def one_done(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.record.settle_all()
+
+
+class SourcePump:
+    """Drives one source: reads, filters what no rule wants, appends, acknowledges."""
+
+    def __init__(self, source: Source[Any], topic: Topic, stage: RuleStage, max_event_bytes: int) -> None:
+        self.source = source
+        self.name = source.ctx.name
+        self.status = source.ctx.status
+        self.metrics = source.ctx.metrics
+        self.log = source.ctx.log
+        self._quiet = Quiet(source.ctx.log)
+        self._topic = topic
+        self._stage = stage
+        self._max = max_event_bytes
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"source {self.name}")
+
+    async def stop_reading(self) -> None:
+        """Take nothing more in; what was taken still goes on and is acknowledged."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Wait until everything read is acknowledged."""
+        await self._idle.wait()
+
+    async def _run(self) -> None:
+        while True:
+            await open_until_up(self.source)
+            try:
+                await self._read()
+            except EndOfInput:
+                await self.settled()
+                await close(self.source)
+                self.status.set("stopped", "end of input")
+                self.log.info("end of input")
+                return
+            except NotConnected as exc:
+                self.status.error(describe(exc))
+                self.status.set("connecting", describe(exc))
+            except Exception as exc:
+                self.log.exception("read failed; opening again")
+                self.status.error(describe(exc))
+                self.status.set("connecting", describe(exc))
+                await asyncio.sleep(1.0)
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        topic, stage = self._topic, self._stage
+        last = 0.0
+        while True:
+            if stage.blocked_by is not None:
+                await stage.free()
+            if not topic.has_room():
+                await topic.room()
+            events, ack = await self.source.read()
+            self._append(events, ack)
+            now = loop.time()
+            if len(events) < FEW and now - last < FOLLOWING:
+                # they follow each other: a millisecond more per batch, and half the batches
+                await asyncio.sleep(LINGER)
+            last = now
+
+    def _append(self, events: Sequence[Event], ack: Ack) -> None:
+        counters = self.metrics.counters
+        name, wanted = self.name, self._stage.rules.wanted
+        kept = []
+        for event in events:
+            event.source = name
+            if not wanted(event):
+                self._reject("no_rule")
+            elif _too_large(event, self._max):
+                self._reject("too_large")
+                self._quiet.warning("too_large", f"event {event.id} is larger than {self._max} bytes: rejected")
+            else:
+                kept.append(event)
+        counters["received"] += len(events)
+        if not kept:
+            self._ack(ack, None)
+            return
+        counters["pending"] += len(kept)
+        self._idle.clear()
+        future = self._topic.send(kept)
+        future.add_done_callback(lambda f: self._sent(f, len(kept), ack))
+
+    def _reject(self, reason: str) -> None:
+        self.metrics.counters["rejected"] += 1
+        self.metrics.add(f"rejected.{reason}")
+
+    def _sent(self, future: asyncio.Future[None], n: int, ack: Ack) -> None:
+        counters = self.metrics.counters
+        counters["pending"] -= n
+        if not counters["pending"]:
+            self._idle.set()
+        error: BaseException | None = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if error is None:
+            counters["appended"] += n
+            self._ack(ack, None)
+            return
+        for _ in range(n):
+            self._reject("stream")
+        reason = describe(error)
+        self.status.error(reason)
+        self._quiet.warning("stream", f"not taken in: {reason}; the sender was not acknowledged")
+        self._ack(ack, error if isinstance(error, Exception) else RuntimeError(reason))
+
+    def _ack(self, ack: Callable[[Exception | None], None], error: Exception | None) -> None:
+        try:
+            ack(error)
+        except Exception:
+            self.log.exception("the source's acknowledgement failed")
+
+
+def _too_large(event: Event, limit: int) -> bool:
+    payload = event.columns.get("payload")
+    return isinstance(payload, str | bytes) and len(payload) > limit

@@ -1,0 +1,87 @@
+"""Several events in one request, for sinks that have ``write_joined`` and a ``batch.size`` above 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.engine.delivery import SinkRunner
+from headrace.lanes import WRITING, Item
+
+__all__ = ["JoinedRunner"]
+
+
+class JoinedRunner(SinkRunner):
+    """A request carries the heads of many lanes, and of each lane the events behind its head, in order.
+
+    It succeeds or fails as a whole. When others succeed meanwhile, its events are tried again one by one, so that the
+    one to blame is found and the rest gets through.
+    """
+
+    def _send(self, room: int) -> None:
+        batch = self._options.batch
+        if self._too_few():
+            return
+        heads = self._lanes.take(batch.size)
+        for item in [head for head in heads if head.alone]:
+            self._request([item])
+        self._request([head for head in heads if not head.alone])
+        if self._lanes.ready and self._writing < max(self._options.inflight, batch.size):
+            self._schedule()
+
+    def _too_few(self) -> bool:
+        """Wait for more? Only if the batch is not full and its oldest event is younger than ``every``."""
+        batch = self._options.batch
+        waiting = self._window_events - self._writing
+        if not batch.every or self._pace.failing or waiting >= batch.size or not self._window:
+            return False
+        wait = self._window[-1].born + batch.every - self._loop.time()
+        if wait <= 0:
+            return False
+        self._wake_in(wait)
+        return True
+
+    def _request(self, heads: list[Item]) -> None:
+        heads = self._begin(heads)
+        if not heads:
+            return
+        batch = self._options.batch
+        followers: dict[Item, list[Item]] = {}
+        room = batch.size - len(heads)
+        for head in heads:
+            if room <= 0 or head.alone:
+                break
+            behind = followers[head] = self._begin_behind(self._lanes.followers(head, room))
+            room -= len(behind)
+        self._spawn(self._write_joined(heads, followers))
+
+    def _begin_behind(self, items: list[Item]) -> list[Item]:
+        for item in items:
+            if item.tries == 0:
+                item.first = self._successes
+                self.tally.begun()
+            item.mark = self._successes
+            item.tries += 1
+            item.event.attempt = item.tries
+        self._writing += len(items)
+        return items
+
+    async def _write_joined(self, heads: list[Item], followers: dict[Item, list[Item]]) -> None:
+        items = [item for head in heads for item in (head, *followers.get(head, ()))]
+        write: Any = self.sink.write_joined  # type: ignore[attr-defined]  # only sinks that have it come here
+        try:
+            await write([item.event for item in items], self._options.batch.as_)
+        except Exception as exc:  # noqa: BLE001 - a sink may raise anything
+            blame = len(items) > 1 and self._successes > items[0].mark
+            for head in heads:
+                behind = followers.get(head, [])
+                self._writing -= len(behind)
+                self._lanes.put_back(behind)
+                for item in (head, *behind):
+                    item.alone = item.alone or blame
+                self._settle(head, exc)
+        else:
+            for head in heads:
+                for item in followers.get(head, ()):
+                    self._settle(item, None, release=False)
+                if head.state == WRITING:
+                    self._settle(head, None)

@@ -1,0 +1,129 @@
+"""What a failed attempt means: try again or give up, this event's fault or the peer's.
+
+The peer's fault (an *outage*) is waited out without limit, probing with one event at a time. The event's fault is
+counted against ``max_attempts``. The evidence is the sink's own successes:
+
+==========================================  =====================================================================
+network, no connection                      the event's, if others succeeded since this attempt began
+408, 425, 429, 503: the peer says "later"   never the event's
+anything else (500, timeout, exception)     the event's, if others succeeded since its first attempt and no fresh
+                                            event has failed since the last success
+==========================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from headrace.config.model import RetryOptions, status_matches
+from headrace.errors import Backoff, DeliveryError, NotConnected
+
+__all__ = ["Failure", "Pace", "Rate", "RetryPolicy", "describe"]
+
+LATER = frozenset({408, 425, 429, 503})
+NEVER_BY_CLASS = frozenset({501, 505})  # "5xx" does not mean these
+GROWTH = 1.25  # of the pause between probes: it stays below a quarter of the outage's age, so recovery is seen soon
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt, classified."""
+
+    reason: str
+    again: bool
+    """Retried, if it is not the event's last attempt."""
+    network: bool = False
+    later: bool = False
+    wait: float = 0.0
+    """Seconds the peer asked for: the whole sink pauses."""
+
+
+class RetryPolicy:
+    """``retry:`` of one sink, ready to be asked."""
+
+    def __init__(self, options: RetryOptions) -> None:
+        self.options = options
+        self._on = frozenset(options.on)
+
+    def classify(self, error: Exception) -> Failure:
+        """What kind of failure this is."""
+        reason = describe(error)
+        if isinstance(error, Backoff):
+            return Failure(reason, again=True, later=True, wait=error.seconds)
+        if isinstance(error, DeliveryError):
+            wait = min(error.retry_after or 0.0, self.options.max)
+            if error.kind == "status" and error.status is not None:
+                return Failure(reason, self._status(error.status), later=error.status in LATER, wait=wait)
+            return Failure(reason, error.kind in self._on, network=error.kind == "network", wait=wait)
+        if isinstance(error, TimeoutError):
+            return Failure(reason, "timeout" in self._on)
+        if isinstance(error, OSError | NotConnected):
+            return Failure(reason, "network" in self._on, network=True)
+        return Failure(reason, "error" in self._on)
+
+    def _status(self, status: int) -> bool:
+        if status in NEVER_BY_CLASS:
+            return status in self._on
+        return status_matches(status, self._on)
+
+    def delay(self, failures: int) -> float:
+        """Wait before the next attempt of one event: exponential, with jitter."""
+        options = self.options
+        return min(options.max, options.initial * 2.0 ** min(max(failures, 1) - 1, 30)) * _jitter()
+
+
+class Pace:
+    """When a sink whose peer is out may be probed again."""
+
+    def __init__(self, options: RetryOptions) -> None:
+        self._options = options
+        self.failing = False
+        self._rounds = 0
+
+    def failed(self) -> float:
+        """A probe (or the first event) failed: seconds to wait before the next."""
+        self.failing = True
+        options = self._options
+        pause = min(options.max, options.initial * GROWTH ** min(self._rounds, 100))
+        self._rounds += 1
+        return pause * _jitter()
+
+    def succeeded(self) -> None:
+        """The peer is back."""
+        self.failing = False
+        self._rounds = 0
+
+
+class Rate:
+    """A token bucket for ``rate: 50/s``: a second's worth at most at once (one event at least)."""
+
+    def __init__(self, text: str) -> None:
+        number, unit = text.split("/")
+        self._per_second = float(number) / {"s": 1, "m": 60, "h": 3600}[unit]
+        self._most = max(1.0, self._per_second)
+        self._tokens = self._most
+        self._at = 0.0
+
+    def allow(self, wanted: int, now: float) -> tuple[int, float]:
+        """How many may go now, and in how many seconds one more may."""
+        if self._at:
+            self._tokens = min(self._most, self._tokens + (now - self._at) * self._per_second)
+        self._at = now
+        allowed = max(0, min(wanted, int(self._tokens)))
+        return allowed, 0.0 if allowed >= wanted else (1.0 - self._tokens % 1.0) / self._per_second
+
+    def spend(self, n: int) -> None:
+        self._tokens -= n
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with its type where the text alone says little."""
+    text = str(error)
+    if isinstance(error, DeliveryError | Backoff | NotConnected) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _jitter() -> float:
+    return random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,297 @@
+"""Rules: which want an event, and what they make of it.
+
+The index is built once per set of rules. A topic finds its rules by a trie, remembered per topic; rules on the same
+input that differ in an equality (``WHERE payload.id = 7``) are found by a hash of that field. So rules that do not
+match cost nothing per event; their counters are made up when somebody reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from headrace.components import Inputs, Transform
+from headrace.engine.tally import RuleTally
+from headrace.events import UNDEFINED, Event
+from headrace.metrics import Status
+from headrace.topics import TopicIndex, event_topics
+
+__all__ = ["Rule", "RuleSet"]
+
+
+class Rule:
+    """One rule, ready to run."""
+
+    __slots__ = ("name", "sinks", "sources", "status", "tally", "transforms")
+
+    def __init__(
+        self,
+        name: str,
+        transforms: Sequence[Transform[Any]],
+        sinks: Sequence[str],
+        sources: Iterable[str] | None,
+        tally: RuleTally,
+        status: Status,
+    ) -> None:
+        self.name = name
+        self.transforms = tuple(transforms)
+        self.sinks = tuple(sinks)
+        self.sources = frozenset(sources) if sources is not None else None
+        self.tally = tally
+        self.status = status
+
+    def process(self, events: Sequence[Event]) -> list[tuple[int, Event]]:
+        """The rule's outputs, each with the index of its parent in ``events``. Counts; never raises."""
+        total = len(events)
+        parents: Sequence[int] = range(total)
+        failed: dict[int, Exception] = {}
+        outputs: list[tuple[int, Event]] = []
+        current = events
+        for transform in self.transforms:
+            try:
+                output = transform.process(current)
+            except Exception as exc:  # noqa: BLE001 - a transform may raise anything; its batch fails with it
+                failed.update(dict.fromkeys(parents, exc))
+                outputs = []
+                break
+            for i, error in output.exceptions.items():
+                failed[parents[i]] = error
+            outputs = self._outputs(current, parents, output.rows)
+            parents = [parent for parent, _ in outputs]
+            current = [event for _, event in outputs]
+        if failed:
+            outputs = [pair for pair in outputs if pair[0] not in failed]
+            error = next(iter(failed.values()))
+            self.status.error(f"{type(error).__name__}: {error}")
+        passed = len({parent for parent, _ in outputs})
+        self.tally.processed(total, passed, len(failed), total - len(failed) - passed)
+        if outputs:
+            self.tally.metrics.counters["actions.total"] += len(outputs) * len(self.sinks)
+        return outputs
+
+    def _outputs(
+        self, current: Sequence[Event], parents: Sequence[int], rows: Sequence[tuple[int, dict[str, Any]]]
+    ) -> list[tuple[int, Event]]:
+        name = self.name
+        outputs = []
+        last, index = -1, 0
+        for i, row in rows:
+            parent = parents[i]
+            index = index + 1 if parent == last else 0
+            last = parent
+            outputs.append((parent, current[i].output(row, name, index)))
+        return outputs
+
+
+class _Guarded:
+    """Rules of the same input that each want one field to equal a literal of their own."""
+
+    __slots__ = ("bools", "called", "numbers", "path", "rules", "seen", "sources", "texts", "words")
+
+    def __init__(self, path: tuple[str, ...], sources: frozenset[str] | None) -> None:
+        self.path = path
+        self.sources = sources
+        self.rules: list[Rule] = []
+        self.numbers: dict[int | float, list[Rule]] = {}
+        self.texts: dict[str, list[Rule]] = {}
+        self.words: list[Rule] = []  # of texts that are no numbers: comparing them with a number is an error to report
+        self.bools: dict[bool, list[Rule]] = {}
+        self.seen = 0
+        self.called: dict[Rule, int] = {}
+
+    def add(self, rule: Rule, literal: str | float | bool) -> None:
+        self.rules.append(rule)
+        self.called[rule] = 0
+        rule.tally.skipped = lambda: self.seen - self.called[rule]
+        if isinstance(literal, bool):
+            self.bools.setdefault(literal, []).append(rule)
+        elif isinstance(literal, str):
+            self.texts.setdefault(literal, []).append(rule)
+            number = _number(literal)
+            if number is None:
+                self.words.append(rule)
+            else:
+                self.numbers.setdefault(number, []).append(rule)
+        else:
+            self.numbers.setdefault(literal, []).append(rule)
+
+    def find(self, event: Event) -> Sequence[Rule]:
+        """The rules whose condition this event may meet, or must fail loudly on."""
+        self.seen += 1
+        found = self._candidates(event)
+        for rule in found:
+            self.called[rule] += 1
+        return found
+
+    def _candidates(self, event: Event) -> Sequence[Rule]:
+        value = _value(event, self.path)
+        if value is UNDEFINED:
+            return ()
+        found: Sequence[Rule]
+        kind = type(value)
+        if kind is int or kind is float:
+            found = self.numbers.get(value, ())
+            return [*found, *(r for r in self.words if r not in found)] if self.words else found
+        if kind is str:
+            number = _number(value)
+            found = self.texts.get(value, ())
+            if number is not None:
+                found = _union(found, self.numbers.get(number, ()))
+            elif self.numbers:
+                return self.rules
+            if value == "true" or value == "false":
+                found = _union(found, self.bools.get(value == "true", ()))
+            return found
+        if kind is bool:
+            return _union(self.bools.get(value, ()), self.texts.get("true" if value else "false", ()))
+        if value is None:
+            return self.texts.get("null", ())
+        if kind is dict or kind is list:
+            return ()
+        return self.rules
+
+
+def _union(a: Sequence[Rule], b: Sequence[Rule]) -> Sequence[Rule]:
+    return [*a, *(rule for rule in b if rule not in a)] if a and b else a or b
+
+
+def _number(text: str) -> int | float | None:
+    """The number a comparison reads in a text, by the widest reading; a candidate too many only costs a call."""
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        return value if value == value else None
+
+
+_ASK = object()  # "no telling: let the rules themselves look"
+
+
+def _value(event: Event, path: tuple[str, ...]) -> Any:
+    if path[0] == "payload" and len(path) > 1:
+        try:
+            value = event.json()
+        except ValueError:
+            return _ASK
+    else:
+        value = event.columns.get(path[0], UNDEFINED)
+    for key in path[1:]:
+        if type(value) is str:
+            try:
+                value = orjson.loads(value)
+            except ValueError:
+                return UNDEFINED
+        if type(value) is not dict:
+            return UNDEFINED
+        value = value.get(key, UNDEFINED)
+    return value
+
+
+Entry = Rule | _Guarded
+
+
+class RuleSet:
+    """All rules of a pipeline, indexed. Swapped as a whole, between two batches."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = {rule.name: rule for rule in rules}
+        self._topics: TopicIndex[Entry] = TopicIndex()
+        self._events: TopicIndex[Entry] = TopicIndex()
+        self._by_event: dict[str, tuple[Entry, ...]] = {}
+        self.filters: dict[str | None, set[str]] = {}
+        groups: dict[tuple[Inputs, frozenset[str] | None, tuple[str, ...]], _Guarded] = {}
+        shared = self._shared_paths()
+        for rule in self.rules.values():
+            inputs = _inputs(rule)
+            entry: Entry = rule
+            for guard in rule.transforms[0].guards():
+                if (inputs, rule.sources, guard.path) in shared:
+                    key = (inputs, rule.sources, guard.path)
+                    if key not in groups:
+                        groups[key] = _Guarded(guard.path, rule.sources)
+                        self._index(inputs, groups[key])
+                    groups[key].add(rule, guard.literal)
+                    entry = groups[key]
+                    break
+            if entry is rule:
+                self._index(inputs, rule)
+            for source in rule.sources if rule.sources is not None else (None,):
+                self.filters.setdefault(source, set()).update(inputs.topics, inputs.events)
+
+    def _shared_paths(self) -> set[tuple[Inputs, frozenset[str] | None, tuple[str, ...]]]:
+        """The guards worth a hash: those that two rules or more have in common."""
+        counts: dict[tuple[Inputs, frozenset[str] | None, tuple[str, ...]], int] = {}
+        for rule in self.rules.values():
+            for guard in rule.transforms[0].guards():
+                key = (_inputs(rule), rule.sources, guard.path)
+                counts[key] = counts.get(key, 0) + 1
+        return {key for key, n in counts.items() if n > 1}
+
+    def _index(self, inputs: Inputs, entry: Entry) -> None:
+        for topic in inputs.topics:
+            self._topics.add(topic, entry)
+        for name in inputs.events:
+            self._events.add(name, entry)
+
+    def filters_of(self, source: str) -> tuple[str, ...]:
+        """What the rules read from one source: topic filters and event names, sorted."""
+        return tuple(sorted(self.filters.get(None, set()) | self.filters.get(source, set())))
+
+    def _entries(self, event: Event) -> tuple[Entry, ...]:
+        columns = event.columns
+        name = columns.get("event", "message.publish")
+        if name == "message.publish":
+            topic = columns.get("topic")
+            return self._topics.match(topic) if type(topic) is str else ()
+        found = self._by_event.get(name)
+        if found is None:
+            entries = {id(e): e for topic in event_topics(name) for e in self._events.match(topic)}
+            found = tuple(entries.values())
+            if len(self._by_event) < 1000:  # names come from outside
+                self._by_event[name] = found
+        return found
+
+    def wanted(self, event: Event) -> bool:
+        """Does any rule read this event?"""
+        return any(e.sources is None or event.source in e.sources for e in self._entries(event))
+
+    def process(self, events: Sequence[Event]) -> dict[str, list[Event]]:
+        """What goes to each sink, in the order of the events. Never raises; each rule counts for itself."""
+        work: dict[Rule, list[int]] = {}
+        for i, event in enumerate(events):
+            for entry in self._entries(event):
+                if entry.sources is not None and event.source not in entry.sources:
+                    continue
+                if type(entry) is Rule:
+                    work.setdefault(entry, []).append(i)
+                else:
+                    for rule in entry.find(event):  # type: ignore[union-attr]  # mypy does not narrow by type()
+                        work.setdefault(rule, []).append(i)
+        found: dict[str, list[tuple[int, Event]]] = {}
+        mixed: set[str] = set()
+        for rule, indices in work.items():
+            chosen = events if len(indices) == len(events) else [events[i] for i in indices]
+            outputs = rule.process(chosen)
+            if not outputs:
+                continue
+            if chosen is not events:
+                outputs = [(indices[i], event) for i, event in outputs]
+            for sink in rule.sinks:
+                if sink in found:
+                    mixed.add(sink)
+                    found[sink] = found[sink] + outputs
+                else:
+                    found[sink] = outputs
+        for sink in mixed:  # several rules gave to it: back to the order of the events
+            found[sink].sort(key=lambda pair: pair[0])
+        return {sink: [event for _, event in outputs] for sink, outputs in found.items()}
+
+
+def _inputs(rule: Rule) -> Inputs:
+    topics, events = rule.transforms[0].inputs()
+    return Inputs(tuple(topics), tuple(events))

@@ -1,0 +1,143 @@
+"""Counting: every change of an event's state changes the counters in the same turn of the loop.
+
+The laws, which hold at every read:
+
+    source   received = appended + rejected.* + pending
+    rule     matched = passed + failed.exception + failed.no_result
+    sink     matched + recovered = success + failed + dropped.* + late_reply + queuing + inflight
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from headrace.engine.retry import Failure
+from headrace.events import Event
+from headrace.metrics import Metrics
+
+__all__ = ["RuleTally", "SinkTally", "source_metrics"]
+
+SINK = (
+    "matched", "recovered", "success", "failed", "retried", "late_reply", "dropped", "dropped.expired",
+    "dropped.queue_full", "dropped.resource_stopped", "dropped.resource_not_found", "dropped.other",
+)  # fmt: skip
+RULE = (
+    "matched", "passed", "failed", "failed.exception", "failed.no_result", "actions.total", "actions.success",
+    "actions.failed", "actions.failed.out_of_service", "actions.failed.unknown", "actions.discarded",
+)  # fmt: skip
+
+
+def source_metrics() -> Metrics:
+    """The counters of a source; ``pending`` is what is on its way into the stream."""
+    return Metrics("received", "appended", "rejected", "pending")
+
+
+class RuleTally:
+    """The counters of one rule. ``skipped`` tells how many events the index passed over for it."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics(*RULE)
+        self.skipped: Callable[[], int] = lambda: 0
+
+    def processed(self, events: int, passed: int, exceptions: int, no_result: int) -> None:
+        counters = self.metrics.counters
+        counters["matched"] += events
+        counters["passed"] += passed
+        counters["failed"] += exceptions + no_result
+        counters["failed.exception"] += exceptions
+        counters["failed.no_result"] += no_result
+
+    def snapshot(self) -> dict[str, int | float]:
+        values = self.metrics.snapshot()
+        skipped = self.skipped()
+        for name in ("matched", "failed", "failed.no_result"):
+            values[name] += skipped
+        return values
+
+    def settle_skipped(self) -> None:
+        """Before the index is replaced: make its count of skipped events this rule's own."""
+        skipped = self.skipped()
+        self.processed(skipped, 0, 0, skipped)
+        self.skipped = lambda: 0
+
+
+class SinkTally:
+    """The counters of one sink. ``queuing`` waits for a first attempt, ``inflight`` has had one and is unsettled."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        for name in SINK:
+            metrics.counters.setdefault(name, 0)
+        self.queuing = 0
+        self.inflight = 0
+        self._recovered_unread = 0
+        metrics.gauge("queuing", lambda: self.queuing)
+        metrics.gauge("inflight", lambda: self.inflight)
+
+    def recovered(self, n: int) -> None:
+        """``n`` unsettled events were found in the stream at start."""
+        self.metrics.add("recovered", n)
+        self.queuing += n
+        self._recovered_unread += n
+
+    def sent(self, n: int) -> None:
+        """A rule gave ``n`` events to this sink."""
+        self.metrics.counters["matched"] += n
+        self.queuing += n
+
+    def arrived(self, event: Event, rules: Mapping[str, RuleTally]) -> None:
+        """An event came off the stream. Recovered ones come first, and no rule of this process has counted them."""
+        if self._recovered_unread:
+            self._recovered_unread -= 1
+            if rule := rules.get(event.rule):
+                rule.metrics.counters["actions.total"] += 1
+
+    def begun(self) -> None:
+        """A first attempt begins."""
+        self.queuing -= 1
+        self.inflight += 1
+
+    def delivered(self, event: Event, tries: int, late: bool, rules: Mapping[str, RuleTally]) -> None:
+        counters = self.metrics.counters
+        counters["late_reply" if late else "success"] += 1
+        if tries > 1:
+            counters["retried"] += 1
+        self.inflight -= 1
+        if rule := rules.get(event.rule):
+            counters = rule.metrics.counters
+            if late:
+                counters["actions.failed"] += 1
+                counters["actions.failed.unknown"] += 1
+            else:
+                counters["actions.success"] += 1
+
+    def failed(self, event: Event, tries: int, failure: Failure, rules: Mapping[str, RuleTally]) -> None:
+        counters = self.metrics.counters
+        counters["failed"] += 1
+        if tries > 1:
+            counters["retried"] += 1
+        self.inflight -= 1
+        self._action_failed(event, "out_of_service" if failure.network or failure.later else "unknown", rules)
+
+    def dropped(self, event: Event, tries: int, reason: str, rules: Mapping[str, RuleTally]) -> None:
+        if tries:
+            self.inflight -= 1
+        else:
+            self.queuing -= 1
+        self._dropped(1, reason)
+        self._action_failed(event, "unknown", rules)
+
+    def dropped_unread(self, n: int) -> None:
+        """The stream dropped ``n`` events of this sink that nobody had read."""
+        self.queuing -= n
+        self._dropped(n, "queue_full")
+
+    def _dropped(self, n: int, reason: str) -> None:
+        self.metrics.counters["dropped"] += n
+        self.metrics.add(f"dropped.{reason}", n)
+
+    def _action_failed(self, event: Event, how: str, rules: Mapping[str, RuleTally]) -> None:
+        if rule := rules.get(event.rule):
+            counters = rule.metrics.counters
+            counters["actions.failed"] += 1
+            counters[f"actions.failed.{how}"] += 1

@@ -1,0 +1,149 @@
+"""A pipeline as a process: loop, signals, status socket, API, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from headrace.config.model import PipelineSpec
+from headrace.config.paths import status_socket
+from headrace.engine import Pipeline
+from headrace.errors import StreamError
+from headrace.events import json_bytes
+from headrace.registry import Registry
+
+__all__ = ["Service", "run"]
+
+OK, FAILED = 0, 1
+
+
+class Service:
+    """One pipeline with its status socket and, if asked for, its API."""
+
+    def __init__(self, spec: PipelineSpec, registry: Registry, log: logging.Logger) -> None:
+        self.spec = spec
+        self.log = log
+        self.pipeline = Pipeline(spec, registry, log)
+        self._stop = asyncio.Event()
+        self._socket: asyncio.Server | None = None
+        self._socket_path: Path | None = None
+        self._api: Any = None
+
+    async def start(self) -> None:
+        """Start everything. StreamError or OSError says what stands in the way."""
+        await self.pipeline.start()
+        await self._listen()
+        if self.spec.api is not None:
+            from headrace import api  # aiohttp.web is half a second of imports most runs do not need
+
+            self._api = await api.serve(self.pipeline, self.spec.api.listen)
+            self.log.info("API on http://%s", self.spec.api.listen)
+
+    async def stop(self) -> int:
+        """Drain and close. Returns the events left unsettled."""
+        left = await self.pipeline.stop()
+        if self._api is not None:
+            await self._api.cleanup()
+        if self._socket is not None:
+            self._socket.close()
+            assert self._socket_path is not None
+            self._socket_path.unlink(missing_ok=True)
+        return left
+
+    def ask_to_stop(self) -> None:
+        """What a signal does: begin the shutdown."""
+        self._stop.set()
+
+    async def until_asked(self) -> None:
+        await self._stop.wait()
+
+    # -- the status socket -------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        path = status_socket(self.spec.name, self.spec.state_dir)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and not _answers(path):
+            path.unlink()
+        old = os.umask(0o177)
+        try:
+            self._socket = await asyncio.start_unix_server(self._tell, path)
+        finally:
+            os.umask(old)
+        self._socket_path = path
+
+    async def _tell(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One status document per connection, then the end."""
+        with contextlib.suppress(ConnectionError):
+            writer.write(json_bytes(self.pipeline.snapshot()) + b"\n")
+            await writer.drain()
+        writer.close()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+async def _serve(spec: PipelineSpec, registry: Registry, log: logging.Logger) -> int:
+    service = Service(spec, registry, log)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, service.ask_to_stop)
+    try:
+        await service.start()
+    except (StreamError, OSError) as exc:
+        log.error("cannot start: %s", exc)
+        await service.pipeline.stop(timeout=0)
+        return FAILED
+    log.info("pipeline %s is up", spec.name)
+    gc.collect()
+    gc.freeze()  # what lives now lives for ever: the collector need not look at it again
+    await service.until_asked()
+    log.info("stopping: draining for up to %g s", spec.shutdown_timeout)
+    left = await service.stop()
+    if not left:
+        log.info("stopped; nothing is left")
+        return OK
+    if spec.state_dir is None:
+        log.error("stopped; %d events were not delivered and are lost: embedded://memory keeps nothing", left)
+        return FAILED
+    log.info("stopped; %d events are not delivered yet and wait in %s", left, spec.state_dir)
+    return OK
+
+
+def run(spec: PipelineSpec, registry: Registry, log: logging.Logger | None = None) -> int:
+    """Run a pipeline until SIGINT or SIGTERM. Returns the exit code: 0, or 1 if something could not be kept."""
+    log = log or logging.getLogger("headrace")
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(spec, registry, log))
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file: take what the system allows without asking."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))
