@@ -1,0 +1,1 @@
+"""MQTT on the wire, shared by the plugins that speak it."""

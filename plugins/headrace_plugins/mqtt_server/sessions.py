@@ -1,0 +1,86 @@
+"""Sessions: what outlives a connection. They live in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace_plugins.mqtt_server.connection import Connection
+    from headrace_plugins.mqtt_server.intake import Chunk
+
+
+class Session:
+    """One client id: its connection, if it is there, and the QoS 2 messages it has not released.
+
+    ``received``: packet id → the chunk that is not settled yet, or None once the message is taken.
+    """
+
+    __slots__ = ("clientid", "conn", "expires_at", "expiry", "received")
+
+    def __init__(self, clientid: str) -> None:
+        self.clientid = clientid
+        self.conn: Connection | None = None
+        self.expiry = 0.0
+        self.expires_at = 0.0
+        self.received: dict[bytes, Chunk | None] = {}
+
+
+class Sessions:
+    """All sessions by client id; of those that are away, at most ``max_away``."""
+
+    def __init__(self, max_away: int, clock: Callable[[], float]) -> None:
+        self._all: dict[str, Session] = {}
+        self._away: dict[str, Session] = {}  # in the order they left
+        self._wills: dict[Session, tuple[float, Callable[[], None]]] = {}
+        self._max_away = max_away
+        self._clock = clock
+
+    def get(self, clientid: str) -> Session | None:
+        return self._all.get(clientid)
+
+    def enter(self, clientid: str, clean: bool) -> tuple[Session, bool]:
+        """The session for a connection, and whether it was there before."""
+        session = self._all.get(clientid)
+        if session is not None and not clean:
+            self._away.pop(clientid, None)
+            self._wills.pop(session, None)
+            return session, True
+        if session is not None:
+            self._end(session)
+        session = self._all[clientid] = Session(clientid)
+        return session, False
+
+    def leave(self, session: Session) -> None:
+        """Its connection has gone."""
+        session.conn = None
+        if self._all.get(session.clientid) is not session:
+            return
+        session.expires_at = self._clock() + session.expiry
+        if session.expiry > 0:
+            self._away[session.clientid] = session
+        else:
+            self._end(session)
+        while len(self._away) > self._max_away:
+            self._end(next(iter(self._away.values())))
+
+    def will(self, session: Session, delay: float, publish: Callable[[], None]) -> None:
+        """Call ``publish`` after ``delay`` seconds, unless the session goes on before; when it ends, if sooner."""
+        if delay > 0:
+            self._wills[session] = self._clock() + delay, publish
+        else:
+            publish()
+
+    def sweep(self) -> None:
+        """Publish the wills that are due; end the sessions that were away too long."""
+        now = self._clock()
+        for session in [session for session, (due, _) in self._wills.items() if due <= now]:
+            self._wills.pop(session)[1]()
+        for session in [session for session in self._away.values() if session.expires_at <= now]:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        self._all.pop(session.clientid, None)
+        self._away.pop(session.clientid, None)
+        if session in self._wills:
+            self._wills.pop(session)[1]()

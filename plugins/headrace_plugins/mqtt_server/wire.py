@@ -1,0 +1,196 @@
+"""One connection's bytes: whole packets out of them, answers into them, and when not to read."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from headrace import now_ms
+from headrace_plugins._mqtt import codec
+from headrace_plugins._mqtt.codec import ProtocolError
+from headrace_plugins.mqtt_server.records import Peer
+
+if TYPE_CHECKING:
+    from headrace_plugins.mqtt_server.source import MqttServer
+
+QUOTA_EXCEEDED = 0x97
+
+
+class Wire(asyncio.Protocol):
+    """Calls ``packet`` for each whole packet, ``gone`` once at the end. Nothing that comes in makes it raise."""
+
+    __slots__ = (
+        "_need",
+        "_rest",
+        "closed",
+        "keepalive",
+        "now",
+        "out",
+        "peer",
+        "reason",
+        "seen",
+        "server",
+        "stopped",
+        "transport",
+    )
+
+    def __init__(self, server: MqttServer) -> None:
+        self.server = server
+        self.out = b""
+        """Answers not written yet; ``flush`` writes them."""
+        self.closed = False
+        self.stopped = False
+        """Not reading now."""
+        self.reason = ""
+        """Why it was closed."""
+        self.now = 0
+        """When the bytes at hand were read."""
+        self.keepalive = server.config.connect_timeout
+        """Seconds without a whole packet after which it is closed; 0 is never."""
+        self._rest: bytearray | None = None  # a packet in part; all that came, while stopped
+        self._need = 0
+
+    @abstractmethod
+    def packet(self, header: int, data: bytes, start: int, end: int) -> bool:
+        """Take a packet. False: not now; it is given again when reading goes on. ProtocolError ends the connection."""
+
+    @abstractmethod
+    def taken(self) -> None:
+        """All whole packets of a read were given."""
+
+    @abstractmethod
+    def refused(self, error: ProtocolError) -> None:
+        """A packet broke the protocol: close."""
+
+    @abstractmethod
+    def gone(self) -> None:
+        """The connection is no more."""
+
+    @abstractmethod
+    def expired(self) -> None:
+        """No whole packet came within ``keepalive``."""
+
+    @abstractmethod
+    def shut_down(self) -> None:
+        """The source closes."""
+
+    # -- asyncio's side ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.peer = Peer(transport)
+        self.seen = self.server.tick
+        if not self.server.add(self):
+            self.closed = True
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed:
+            self.closed = True
+            self.reason = "tcp_closed"
+        self.server.remove(self)
+        if self._rest is not None:
+            self._count_lost(self._take_rest())
+        self.gone()
+
+    def pause_writing(self) -> None:
+        # it sends and does not read its answers: no reason to keep them for it
+        self.close("slow_consumer")
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
+        if self._rest is None and not self.stopped:
+            self._read(data)
+            return
+        self._keep(data)
+        if self._rest is not None and not self.stopped and len(self._rest) >= self._need:
+            self._read(self._take_rest())
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        pos = 0
+        self.now = now_ms()
+        try:
+            for header, start, end in codec.frames(data, self.server.config.max_packet):
+                if not self.packet(header, data, start, end):
+                    break
+                pos = end
+                if self.stopped or self.closed:
+                    break
+            if not pos:
+                self.first_bytes(data)
+        except ProtocolError as error:
+            self.taken()
+            self.refused(error)
+            return
+        if pos:
+            self.seen = self.server.tick  # only whole packets count: dribbling does not keep a connection
+        self.taken()
+        if pos < len(data) and not self.closed:
+            self._keep(data[pos:])
+        self.flush()
+
+    def first_bytes(self, data: bytes) -> None:
+        """Look at the beginning of a packet that is not whole yet."""
+
+    def _keep(self, data: bytes) -> None:
+        if self._rest is None:
+            self._rest = bytearray(data)
+        else:
+            self._rest += data
+        self._need = codec.missing(self._rest)
+        self.server.unread += len(data)
+        if self.server.unread > self.server.config.max_buffer:
+            self.refused(ProtocolError("packets in part fill the memory", QUOTA_EXCEEDED))
+
+    def _take_rest(self) -> bytes:
+        rest, self._rest = bytes(self._rest or b""), None
+        self.server.unread -= len(rest)
+        return rest
+
+    def _count_lost(self, data: bytes) -> None:
+        # QoS 1 and 2 come again, QoS 0 does not
+        try:
+            lost = sum(header & 0xF6 == codec.PUBLISH for header, _, _ in codec.frames(data))
+        except ProtocolError:
+            return
+        if lost:
+            self.server.drop("queue_full", lost)
+
+    def stop(self) -> None:
+        """Read no more until ``go_on``."""
+        self.stopped = True
+        self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read what waits here, then what waits in the socket. Its keepalive begins anew."""
+        self.stopped = False
+        if self.closed:
+            return
+        self.seen = self.server.tick
+        self.transport.resume_reading()
+        if self._rest is not None:
+            self._read(self._take_rest())
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write the answers, in one piece."""
+        if self.out:
+            out, self.out = self.out, b""
+            self.transport.write(out)
+
+    def close(self, reason: str, last: bytes = b"") -> None:
+        """Send what is there and ``last``, and close; ``gone`` is called when it has happened."""
+        if self.closed:
+            return
+        self.closed = True
+        self.reason = reason
+        self.out += last
+        self.flush()
+        self.transport.close()
