@@ -25,7 +25,6 @@ __all__ = [
     "frames",
     "missing",
     "pub_props",
-    "text_or_bytes",
 ]
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 0x10, 0x20, 0x30, 0x40, 0x50, 0x62, 0x70
@@ -206,11 +205,12 @@ def frames(data: bytes, max_packet: int = MAX_VARINT) -> Iterator[tuple[int, int
         length = data[pos + 1]
         start = pos + 2
         if length > 127:
-            try:
+            if size > start and data[start] < 128:  # two bytes, the usual case beside one
+                length += (data[start] << 7) - 128
+                start += 1
+            elif size > pos + 4:
                 length, start = _varint(data, pos + 1, size)
-            except ProtocolError:
-                if size - pos > 4:  # four length bytes are there, and all of them want another
-                    raise
+            else:
                 return
         if length > max_packet:
             raise ProtocolError(f"a packet of {length} bytes; at most {max_packet} are taken", TOO_LARGE)
@@ -227,14 +227,6 @@ def missing(data: bytes | bytearray) -> int:
     except ProtocolError:
         return len(data) + 1
     return start + length
-
-
-def text_or_bytes(raw: bytes) -> str | bytes:
-    """A payload as the column ``payload``: text if it is UTF-8."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
 
 
 # -- packets read ----------------------------------------------------------------------------------------------

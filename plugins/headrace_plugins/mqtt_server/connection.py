@@ -6,11 +6,11 @@ import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from headrace import Event, new_id
 from headrace_plugins._mqtt import codec
 from headrace_plugins._mqtt.codec import ProtocolError
 from headrace_plugins.mqtt_server import records
 from headrace_plugins.mqtt_server.intake import BATCH, BATCH_BYTES, EVENT_BYTES, Chunk
+from headrace_plugins.mqtt_server.records import message
 from headrace_plugins.mqtt_server.sessions import Session
 from headrace_plugins.mqtt_server.wire import Wire
 
@@ -28,7 +28,6 @@ MAX_UNRELEASED = 10_000
 """QoS 2 messages a device may leave unreleased."""
 
 _ANSWER = (b"", b"\x40\x02", b"\x50\x02")  # PUBACK, PUBREC: first byte and length
-_FLAGS = records.FLAGS
 
 
 class Connection(Wire):
@@ -82,7 +81,7 @@ class Connection(Wire):
         if qos and (qos == 2 or self._v5) and not self._is_new(qos, packet_id):
             return True
         chunk = self._chunk or self._begin()
-        chunk.events.append(self._event(topic, payload, qos, header & 9, found))
+        chunk.events.append(message(self._columns, topic, payload, qos, header & 9, found, self.now))
         if qos:
             chunk.acks += _ANSWER[qos] + packet_id
             self._unacked += 1
@@ -92,26 +91,6 @@ class Connection(Wire):
         if len(chunk.events) == BATCH or chunk.cost > BATCH_BYTES:
             self.taken()
         return True
-
-    def _event(self, topic: str, raw: bytes, qos: int, flags: int, found: dict[str, Any]) -> Event:
-        now, id = self.now, new_id()
-        try:
-            payload: str | bytes = raw.decode()
-        except UnicodeDecodeError:
-            payload = raw
-        columns = {
-            **self._columns,
-            "id": id,
-            "topic": topic,
-            "payload": payload,
-            "qos": qos,
-            "flags": _FLAGS[flags],
-            "publish_received_at": now,
-            "timestamp": now,
-        }
-        if found:
-            columns["pub_props"] = codec.pub_props(found)
-        return Event(columns, id=id, key=columns["clientid"], timestamp=now, source=self.server.ctx.name)
 
     def _alias(self, topic: str, found: dict[str, Any]) -> str:
         alias = found.get("Topic-Alias")
@@ -318,7 +297,7 @@ class Connection(Wire):
         self.connected_at = self.now
         self._columns = records.message_base(assigned, connect.username, self.peer, server.node)
         self.out += server.connack(connect, present, int(session.expiry))
-        server.emit(self, records.connected(self, connect, server.node, server.ctx.name))
+        server.emit(self, records.connected(self, connect, server.node))
         self.flush()
 
     def gone(self) -> None:
@@ -327,7 +306,7 @@ class Connection(Wire):
             return
         self._left = True
         self.server.intake.paused.discard(self)
-        self.server.emit(self, records.disconnected(self, connect, self.server.node, self.server.ctx.name))
+        self.server.emit(self, records.disconnected(self, connect, self.server.node))
         if self._will is not None:
             self.server.will(self, self._will, self._columns)
         self.server.sessions.leave(session)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Protocol
 
 from headrace import Ack, Batch, Event
-from headrace.metrics import Metrics
 
 BATCH = 256
 BATCH_BYTES = 256 << 10
@@ -50,12 +49,11 @@ class Intake:
     ``limit`` is what one connection may hold at this moment; 0 when all together hold too much.
     """
 
-    def __init__(self, max_pending: int, max_buffer: int, metrics: Metrics) -> None:
+    def __init__(self, max_pending: int, max_buffer: int) -> None:
         self.limit = max_pending
         self.held = 0
         self.paused: set[Owner] = set()
         self._max_pending, self._max_buffer = max_pending, max_buffer
-        self._metrics = metrics
         self._ready: deque[Chunk] = deque()
         self._arrived = asyncio.Event()
 
@@ -65,7 +63,6 @@ class Intake:
         self.held += chunk.cost
         if self.held >= self._max_buffer:
             self.limit = 0
-        self._metrics.add("received", len(chunk.events))
         self._arrived.set()
 
     async def read(self) -> tuple[Batch, Ack]:

@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from headrace import Event, new_id, now_ms
-from headrace_plugins._mqtt.codec import Connect, Will, pub_props, text_or_bytes
+from headrace_plugins._mqtt.codec import Connect, Will, pub_props
 
 if TYPE_CHECKING:
     from headrace_plugins.mqtt_server.connection import Connection
 
 FLAGS = {bits: {"retain": bool(bits & 1), "dup": bool(bits & 8)} for bits in (0, 1, 8, 9)}
 """The column ``flags`` by the bits of a PUBLISH's first byte."""
+_OWN = ("id", "topic", "payload", "qos", "flags", "publish_received_at", "timestamp")
 _PROTOCOL = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 
 
@@ -45,39 +46,46 @@ def _common_name(certificate: dict[str, Any] | None) -> str | None:
 
 
 def message_base(clientid: str, username: str | None, peer: Peer, node: str) -> dict[str, Any]:
-    """The columns of ``message.publish`` that all messages of a connection share."""
+    """The columns of ``message.publish`` for one connection; a copy with ``_OWN`` filled in is a message."""
     base: dict[str, Any] = {"event": "message.publish", "clientid": clientid}
     if username is not None:
         base["username"] = username
-    return {**base, "peerhost": peer.host, "peername": peer.name, "pub_props": {}, "node": node}
+    base |= {"peerhost": peer.host, "peername": peer.name}
+    return {**base, **dict.fromkeys(_OWN), "pub_props": {}, "node": node}
 
 
-def will_message(will: Will, base: dict[str, Any], source: str) -> Event:
+def message(
+    base: dict[str, Any], topic: str, raw: bytes, qos: int, flags: int, found: dict[str, Any], now: int
+) -> Event:
+    """``message.publish``. The hot path: a copy and seven stores cost half of what a new dict does."""
+    columns = base.copy()
+    columns["id"] = id = new_id()
+    columns["topic"] = topic
+    try:
+        columns["payload"] = raw.decode()
+    except UnicodeDecodeError:
+        columns["payload"] = raw
+    columns["qos"] = qos
+    columns["flags"] = FLAGS[flags]
+    columns["publish_received_at"] = columns["timestamp"] = now
+    if found:
+        columns["pub_props"] = pub_props(found)
+    return Event(columns, id=id, key=base["clientid"], timestamp=now)
+
+
+def will_message(will: Will, base: dict[str, Any]) -> Event:
     """A will as the message it is."""
-    now, id = now_ms(), new_id()
     properties = {name: value for name, value in will.properties.items() if name != "Will-Delay-Interval"}
-    columns = {
-        **base,
-        "id": id,
-        "topic": will.topic,
-        "payload": text_or_bytes(will.payload),
-        "qos": will.qos,
-        "flags": FLAGS[int(will.retain)],
-        "pub_props": pub_props(properties),
-        "publish_received_at": now,
-        "timestamp": now,
-    }
-    return Event(columns, id=id, key=base["clientid"], timestamp=now, source=source)
+    return message(base, will.topic, will.payload, will.qos, int(will.retain), properties, now_ms())
 
 
-def connected(conn: Connection, connect: Connect, node: str, source: str) -> Event:
+def connected(conn: Connection, connect: Connect, node: str) -> Event:
     """``client.connected``."""
     assert conn.session is not None
     return _client_event(
         conn,
         connect,
         node,
-        source,
         {
             "event": "client.connected",
             "keepalive": connect.keepalive,
@@ -91,13 +99,12 @@ def connected(conn: Connection, connect: Connect, node: str, source: str) -> Eve
     )
 
 
-def disconnected(conn: Connection, connect: Connect, node: str, source: str) -> Event:
+def disconnected(conn: Connection, connect: Connect, node: str) -> Event:
     """``client.disconnected``."""
     return _client_event(
         conn,
         connect,
         node,
-        source,
         {
             "event": "client.disconnected",
             "reason": conn.reason,
@@ -108,7 +115,7 @@ def disconnected(conn: Connection, connect: Connect, node: str, source: str) -> 
     )
 
 
-def _client_event(conn: Connection, connect: Connect, node: str, source: str, own: dict[str, Any]) -> Event:
+def _client_event(conn: Connection, connect: Connect, node: str, own: dict[str, Any]) -> Event:
     now, id = now_ms(), new_id()
     columns = {
         **own,
@@ -124,4 +131,4 @@ def _client_event(conn: Connection, connect: Connect, node: str, source: str, ow
     }
     if connect.username is not None:
         columns["username"] = connect.username
-    return Event(columns, id=id, key=connect.clientid, timestamp=now, source=source)
+    return Event(columns, id=id, key=connect.clientid, timestamp=now)

@@ -36,8 +36,10 @@ class MqttServer(Source[MqttServerConfig]):
     _users: Users | None = None
 
     async def open(self) -> None:
+        if self._server is not None:
+            return
         config, loop = self.config, asyncio.get_running_loop()
-        self.intake = Intake(config.max_pending, config.max_buffer, self.ctx.metrics)
+        self.intake = Intake(config.max_pending, config.max_buffer)
         self.sessions = Sessions(config.max_sessions, time.monotonic)
         self.topics = codec.Topics()
         self.node = f"{self.ctx.pipeline}@{platform.node()}"
@@ -149,7 +151,7 @@ class MqttServer(Source[MqttServerConfig]):
         session = conn.session
         assert session is not None
         delay = min(will.properties.get("Will-Delay-Interval", 0), session.expiry)
-        self.sessions.will(session, delay, lambda: self._put(conn, records.will_message(will, columns, self.ctx.name)))
+        self.sessions.will(session, delay, lambda: self._put(conn, records.will_message(will, columns)))
 
     def _put(self, conn: Connection, event: Event) -> None:
         if self.intake.held > 2 * self.config.max_buffer:  # nobody waits for its answer, so nobody can be held back

@@ -56,4 +56,4 @@ async def test_every_version_and_qos_arrives_once_in_order(serve, version, qos):
         "node": event["node"],
     }
     assert event["peername"].startswith("127.0.0.1:")
-    assert (event.key, event.source) == ("dev1", "direct")
+    assert event.key == "dev1"
