@@ -30,7 +30,9 @@ _EXCERPT = 512
 _LARGE = 1 << 16
 """Smaller requests are out as soon as they are written."""
 _STATUSES = frozenset(http.HTTPStatus)
-_SECRET_QUERY = re.compile(r"([?&][^=&]*(?:key|token|secret|passw|sig|auth)[^=&]*)=[^&]*", re.IGNORECASE)
+_SECRET_QUERY = re.compile(
+    r"([?&][^=&]*(?:auth|code|credential|key|passw|pwd|secret|sig|token)[^=&]*)=[^&]*", re.IGNORECASE
+)
 
 
 class Call:
@@ -74,12 +76,11 @@ class Exchange:
 
     def describe(self, origin: str) -> dict[str, str]:
         """What was sent, without credentials."""
-        head, _, body = self.data.partition(b"\r\n\r\n")
-        method, target, _ = head.split(b" ", 2)
-        url = _SECRET_QUERY.sub(r"\1=***", target.decode("ascii", "replace"))
+        method, target, _ = self.data.split(b" ", 2)
+        body = memoryview(self.data)[self.data.index(b"\r\n\r\n") + 4 :]
         return {
             "method": method.decode(),
-            "url": origin + url,
+            "url": origin + _SECRET_QUERY.sub(r"\1=***", target.decode("ascii", "replace")),
             "body_hash": f"sha256:{hashlib.sha256(body).hexdigest()}",
         }
 
@@ -119,20 +120,30 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.pool.joined(self)
 
+    def eof_received(self) -> None:
+        if not self.ended and self._headed and not self._is_framed():
+            self._finish(self._parser.get_status_code())  # this answer ends with its connection
+            self.end("the server closed the connection", orderly=True)
+        self.end("the server closed the connection before its answer was there")
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None and not self.ended and self._headed and not self._is_framed():
-            self._finish(self._parser.get_status_code())
-        self.end(f"the connection broke: {exc}" if exc else "the server closed the connection before its answer")
+        self.end(f"the connection broke: {exc}" if exc else "the connection was lost")
         self.pool.gone(self)
 
-    def send(self, exchanges: list[Exchange]) -> None:
-        """Write these requests, in one go."""
-        now = self.pool.loop.time()
+    def send(self, exchange: Exchange) -> None:
+        """Write one request."""
+        self.used_at = now = self.pool.loop.time()
+        exchange.deadline = now + exchange.call.timeout
+        self.sent.append(exchange)
+        self.transport.write(exchange.data)
+
+    def send_all(self, exchanges: list[Exchange]) -> None:
+        """Write several requests in one go."""
+        self.used_at = now = self.pool.loop.time()
         for exchange in exchanges:
             exchange.deadline = now + exchange.call.timeout
-        self.used_at = now
         self.sent.extend(exchanges)
-        self.transport.write(exchanges[0].data if len(exchanges) == 1 else b"".join([e.data for e in exchanges]))
+        self.transport.write(b"".join([exchange.data for exchange in exchanges]))
 
     def check(self, now: float, max_inactive: float) -> None:
         """End it if its oldest request is overdue, or if it was not used for long."""
@@ -170,22 +181,24 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.ended:
             return
-        if self._known and not self._open:
-            data = self._recognise(data)
-        if data:
-            self._parse(data)
+        if data == self._known and self.sent and not self._open:
+            self._finish(self._known_status)
+        else:
+            self._parse(self._recognise(data))
         if not self.ended:
             self.pool.ready(self)
 
     def _recognise(self, data: bytes) -> bytes:
         """Settle by the answer known already, as often as it is there; returns what is left to parse."""
         known, start = self._known, 0
-        while self.sent and data.startswith(known, start):
+        while known and self.sent and not self._open and data.startswith(known, start):
             start += len(known)
             self._finish(self._known_status)
         return data[start:]
 
     def _parse(self, data: bytes) -> None:
+        if not data:
+            return
         at_start, self._complete = not self._open, 0
         self._size += len(data)
         try:
@@ -195,6 +208,8 @@ class Connection(asyncio.Protocol):
             self.end("the server wants to change the protocol")
         except httptools.HttpParserError as exc:
             self.end(f"the answer is not HTTP: {exc}")
+        if self.ended:
+            return
         if self._open and self._size > MAX_ANSWER:
             self._cut_short()
         elif at_start and self._complete and not self._open:

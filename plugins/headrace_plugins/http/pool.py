@@ -33,7 +33,7 @@ class Pool:
         self._ctx = ctx
         self._depth = config.pipelining
         self._waiting: deque[Exchange] = deque()
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()
         self._connections: set[Connection] = set()
         self._closing: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -51,6 +51,10 @@ class Pool:
         if self._url.tls:
             self._tls = _tls_context(self._config)
 
+    def expect(self, timeout: float) -> None:
+        """Look for overdue requests often enough for this timeout."""
+        self._sweep_every = min(self._sweep_every, max(timeout / 8, 0.01))
+
     async def probe(self) -> None:
         """Raise, with the reason, if no connection can be made."""
         try:
@@ -63,7 +67,6 @@ class Pool:
         """Returns when all of them are settled. If cancelled, settles no more of them."""
         call.left = len(exchanges)
         call.waiter = self.loop.create_future()
-        self._sweep_every = min(self._sweep_every, max(call.timeout / 8, 0.01))
         self._waiting.extend(exchanges)
         self._place()
         try:
@@ -104,11 +107,9 @@ class Pool:
 
     def ready(self, connection: Connection) -> None:
         """A connection may have room."""
-        room = self._depth - len(connection.sent)
-        if self._waiting and room:
-            self._give(connection, room)
-            room = self._depth - len(connection.sent)
-        if room and not connection.listed:
+        if self._waiting:
+            self._give(connection, self._depth - len(connection.sent))
+        if not connection.listed and len(connection.sent) < self._depth:
             connection.listed = True
             self._free.append(connection)
 
@@ -136,16 +137,16 @@ class Pool:
 
     def _place(self) -> None:
         """Spread what waits over the connections with room; open more if that is not enough."""
-        free, self._free = self._free, []
-        while self._waiting and free:
-            connection = free.pop()
+        for left in range(len(self._free), 0, -1):
+            if not self._waiting:
+                return
+            connection = self._free.pop()
             connection.listed = False
-            share = -(-len(self._waiting) // (len(free) + 1))
+            share = -(-len(self._waiting) // left)
             self._give(connection, min(share, self._depth - len(connection.sent)))
             if len(connection.sent) < self._depth:
                 connection.listed = True
-                self._free.append(connection)
-        self._free += free
+                self._free.appendleft(connection)
         if self._waiting:
             self._grow()
 
@@ -154,13 +155,16 @@ class Pool:
         exchanges: list[Exchange] = []
         while waiting and len(exchanges) < room:
             exchange = waiting.popleft()
-            if not exchange.call.cancelled:
-                exchanges.append(exchange)
+            if room == 1:
+                connection.send(exchange)
+                return
+            exchanges.append(exchange)
         if exchanges:
-            connection.send(exchanges)
+            connection.send_all(exchanges)
 
     def _abandon(self, call: Call) -> None:
         call.cancelled = True
+        self._waiting = deque(exchange for exchange in self._waiting if exchange.call is not call)
         for connection in tuple(self._connections):
             if any(exchange.call is call for exchange in connection.sent):
                 connection.end("the delivery was cancelled")
@@ -187,7 +191,7 @@ class Pool:
     async def _open_one(self) -> None:
         try:
             await self._connect(lambda: Connection(self))
-        except (OSError, TimeoutError) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, those who wait must learn of it
             self._refused(self._reason(exc))
 
     async def _connect(self, protocol: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Transport, asyncio.Protocol]:
