@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import rig
 from rig import Devices, Headrace, Mosquitto, Receiver
 

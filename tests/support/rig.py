@@ -18,6 +18,7 @@ from typing import Any
 
 import httptools
 import paho.mqtt.client as paho
+
 from headrace.testing import check_conservation
 
 
@@ -220,7 +221,7 @@ class Mosquitto:
     async def start(self) -> None:
         config = self.directory / "mosquitto.conf"
         config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nsys_interval 1\nset_tcp_nodelay true\n{self.options}\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n{self.options}\n"
         )
         with (self.directory / "mosquitto.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
