@@ -10,14 +10,21 @@ from typing import Any, Literal, NamedTuple
 
 from headrace.errors import ConfigError
 
-__all__ = ["InvalidConfig", "Mark", "Problem", "Problems", "Text", "mask", "suggest"]
+__all__ = ["InvalidConfig", "Mark", "Problem", "Problems", "Text", "looks_secret", "mask", "suggest"]
 
+_WORDS = r"(?:passw|passphrase|secret|token|api[_-]?key|authorization|cookie|credential)"
+_SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
 _SECRET = re.compile(
-    r"""(?ix) ([\w-]*(?:passw|passphrase|secret|token|api[_-]?key|authorization|credential)[\w-]*["']?\s*[:=]\s*)
-        ("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}\]]+(?:\ +[^\s,}\]\#]+)*)"""
+    rf"""(?ix) ({_WORDS}[\w-]*["']?\s*[:=]\s*)
+        ("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}}\]]+(?:\ +[^\s,}}\]\#]+)*)"""
 )
 _USERINFO = re.compile(r"(://[^\s/@:]*:)([^\s/@]+)(?=@)")
 _REFERENCE = re.compile(r"""["']?\$\{(?:env|file):[^}]*\}["']?\Z""")
+
+
+def looks_secret(name: str) -> bool:
+    """Does an option of that name hold a secret?"""
+    return _SECRET_NAME.search(name) is not None
 
 
 def mask(line: str) -> str:

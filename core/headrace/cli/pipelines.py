@@ -1,0 +1,96 @@
+"""``run``, ``lint``, ``demo``: the commands that take a whole configuration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+
+from headrace.cli.output import Commands, command, print_json
+from headrace.config import Checked, InvalidConfig, check
+
+__all__ = ["add_commands", "add_config", "checked"]
+
+HINT = """give a configuration: a file, a directory or a pattern.
+  headrace run pipeline.yaml
+To make one: headrace new pipeline > pipeline.yaml. To see it work: headrace demo."""
+
+
+def add_commands(commands: Commands) -> None:
+    run = command(commands, "run", _run, "run a pipeline until it is told to stop", output=False)
+    add_config(run)
+    run.add_argument("--log", choices=("text", "json"), default="text", help="form of the log lines on standard error")
+    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    lint = command(commands, "lint", _lint, "check a configuration; nothing is connected to")
+    add_config(lint)
+    command(commands, "demo", _demo, "simulated devices, a rule and a receiver, all on this machine", output=False)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a configuration."""
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="file, directory or pattern; several are merged")
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="PATH", help="the same as PATH")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE",
+        help="set one option whatever the files say, such as sinks.api.url=http://localhost:5000",
+    )  # fmt: skip
+
+
+def checked(args: argparse.Namespace) -> Checked:
+    """The configuration the arguments name. Ends the program where they name none."""
+    paths = [*args.config, *args.paths]
+    if not paths:
+        print(f"headrace: {HINT}", file=sys.stderr)
+        raise SystemExit(2)
+    return check(paths, args.overrides)
+
+
+def _run(args: argparse.Namespace) -> int:
+    result = checked(args)
+    if result.spec is None:
+        raise InvalidConfig(result.problems)
+    for problem in result.problems:
+        print(problem, file=sys.stderr)
+    from headrace import service  # faust is slow to import, and only this command needs it
+    from headrace.cli import logs
+
+    return service.run(result.spec, result.registry, logs.set_up(args.log, args.log_level))
+
+
+def _lint(args: argparse.Namespace) -> int:
+    result = checked(args)
+    errors = sum(problem.severity == "error" for problem in result.problems)
+    warnings = len(result.problems) - errors
+    broken = [*_broken(result)]
+    if args.output == "json":
+        problems = [dataclasses.asdict(problem) for problem in result.problems]
+        print_json({"ok": not errors, "problems": problems, "broken": broken})
+    else:
+        for problem in result.problems:
+            print(problem)
+        for text in broken:
+            print(f"warning: {text}")
+        print(f"{errors} errors, {warnings + len(broken)} warnings", file=sys.stderr)
+    return 78 if errors else 0
+
+
+def _broken(result: Checked) -> list[str]:
+    """Components that cannot run because their plugin did not load."""
+    spec = result.spec
+    if spec is None:
+        return []
+    found = [
+        f"{section}.{name}: {part.broken}"
+        for section in ("sources", "connectors", "sinks")
+        for name, part in getattr(spec, section).items()
+        if part.broken
+    ]
+    for rule in spec.rules.values():
+        found += [f"rules.{rule.name}: {step.broken}" for step in rule.transforms if step.broken]
+    return found
+
+
+def _demo(_args: argparse.Namespace) -> int:
+    from headrace.cli import demo
+
+    return demo.main()

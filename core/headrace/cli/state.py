@@ -1,0 +1,174 @@
+"""``status`` and ``dlq``: what a pipeline is doing, and what it could not deliver."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.output import Commands, command, print_json, table
+from headrace.config import identify
+from headrace.config.paths import log_directory, runtime_dir, status_socket, user_state
+from headrace.errors import HeadraceError
+from headrace.events import json_bytes
+
+__all__ = ["add_commands", "ask"]
+
+PATIENCE = 5.0
+KINDS = ("sources", "connectors", "rules", "sinks")
+
+
+class NotRunning(HeadraceError):
+    """No pipeline answers on its socket."""
+
+
+def add_commands(commands: Commands) -> None:
+    status = command(commands, "status", _status, "show what a running pipeline is doing")
+    _add_pipeline(status, "default is every pipeline of this user")
+    dlq = command(commands, "dlq", _dlq, "list the dead letters: events a sink gave up, with the reason")
+    dlq.add_argument("action", choices=["ls"])
+    _add_pipeline(dlq, "")
+
+
+def _add_pipeline(parser: argparse.ArgumentParser, more: str) -> None:
+    which = parser.add_mutually_exclusive_group()
+    text = "a pipeline's configuration, or the directory of its log"
+    which.add_argument("path", nargs="?", metavar="PATH", help=f"{text}; {more}" if more else text)
+    which.add_argument("--name", help="a pipeline's name, if its log is in the default place")
+
+
+def _find(args: argparse.Namespace) -> tuple[str, Path | None]:
+    """Name and log directory of the pipeline the arguments mean."""
+    if args.name is not None:
+        return args.name, user_state() / args.name
+    path = Path(args.path)
+    if path.is_dir() and not any(path.glob("*.y*ml")) and not any(path.glob("*.json")):
+        return path.name, path
+    if not path.exists():
+        raise HeadraceError(f"no such file or directory: {path}")
+    try:
+        return identify([path])
+    except ValueError as exc:
+        raise HeadraceError(f"{path}: stream.url: {exc}") from exc
+
+
+# -- status ------------------------------------------------------------------------------------------------------
+
+
+def ask(path: Path) -> dict[str, Any]:
+    """The status document of the pipeline that listens on a socket. NotRunning if none does."""
+    data = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.settimeout(PATIENCE)
+            peer.connect(str(path))
+            while part := peer.recv(1 << 16):
+                data += part
+    except TimeoutError:
+        raise NotRunning(f"the pipeline at {path} does not answer within {PATIENCE:g} s") from None
+    except OSError as exc:
+        raise NotRunning(f"nothing answers at {path}: {exc.strerror}") from exc
+    document: dict[str, Any] = json.loads(data)
+    return document
+
+
+def _sockets(args: argparse.Namespace) -> Iterator[Path]:
+    if args.path is None and args.name is None:
+        yield from sorted(user_state().glob("*/status.sock"))
+        yield from sorted(runtime_dir().glob("*.sock"))
+        return
+    name, directory = _find(args)
+    yield status_socket(name, directory)
+    if args.name is not None:
+        yield status_socket(name, log_directory("embedded://memory", name))
+
+
+def _status(args: argparse.Namespace) -> int:
+    found: list[dict[str, Any]] = []
+    errors: list[str] = []
+    for path in _sockets(args):
+        try:
+            found.append(ask(path))
+        except NotRunning as exc:
+            errors.append(str(exc))
+    if args.output == "json":
+        if found:
+            print_json(found[0] if len(found) == 1 else found)
+    else:
+        print("\n".join(map(_page, found)), end="")
+    if not found:
+        print(f"headrace: no pipeline is running{': ' + errors[0] if errors else ''}", file=sys.stderr)
+    return 0 if found else 1
+
+
+def _page(document: dict[str, Any]) -> str:
+    state = document.get("state", "?")
+    reason = f": {document['reason']}" if document.get("reason") else ""
+    lines = [f"{document.get('name', '?')} is {state} since {_ago(document.get('since'))}{reason}"]
+    rows = [_component(kind[:-1], name, part) for kind in KINDS for name, part in document.get(kind, {}).items()]
+    if rows:
+        lines.append(table(rows, ("", "NAME", "STATE", "SINCE", "COUNTERS AND REASON")))
+    stream = document.get("stream", {})
+    for name, part in stream.get("orphans", {}).items():
+        lines.append(f"orphan {name}: {part['events']} events, {part['bytes']} bytes")
+    if dead := stream.get("dead_letters", {}).get("kept"):
+        lines.append(f"dead letters: {dead} since the start, see headrace dlq ls")
+    return "\n".join(lines) + "\n"
+
+
+def _component(kind: str, name: str, part: dict[str, Any]) -> list[str]:
+    counters = ", ".join(f"{key} {value:g}" for key, value in part.get("counters", {}).items() if value)
+    reason = part.get("reason") or ""
+    error = part.get("last_error") or ""
+    notes = [counters, reason, f"last error: {error}" if error and error != reason else ""]
+    return [kind, name, part.get("state", "?"), _ago(part.get("since")), "; ".join(filter(None, notes))]
+
+
+def _ago(since: float | None) -> str:
+    if since is None:
+        return "?"
+    seconds = max(int(time.time() - since), 0)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit} ago"
+    return f"{seconds}s ago"
+
+
+# -- dead letters ------------------------------------------------------------------------------------------------
+
+
+def _dlq(args: argparse.Namespace) -> int:
+    if args.path is None and args.name is None:
+        print("headrace: say which pipeline: its configuration, its log's directory, or --name", file=sys.stderr)
+        return 2
+    name, directory = _find(args)
+    if directory is None:
+        print(f"headrace: {name} keeps nothing (embedded://memory)", file=sys.stderr)
+        return 1
+    letters = _letters(directory)
+    if args.output == "json":
+        for letter in letters:  # one a line: there may be very many
+            sys.stdout.buffer.write(json_bytes(letter) + b"\n")
+        return 0
+    rows = [_letter(letter) for letter in letters]
+    print(table(rows, ("WHEN", "RULE", "SINK", "KEY", "TRIES", "REASON")) if rows else "no dead letters")
+    return 0
+
+
+def _letters(directory: Path) -> Iterator[dict[str, Any]]:
+    from headrace.stream import read_topic
+
+    for offset, events in read_topic(directory, "dead_letters"):
+        for event in events:
+            yield {"offset": offset, "at": event.timestamp, **event.columns}
+
+
+def _letter(letter: dict[str, Any]) -> list[str]:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter["at"] / 1000))
+    shown = [letter.get(key, "") for key in ("rule", "sink", "key", "attempts", "reason")]
+    return [when, *("".join(c if c.isprintable() else "?" for c in str(each)) for each in shown)]
