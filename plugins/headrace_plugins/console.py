@@ -17,7 +17,7 @@ class ConsoleConfig(ComponentConfig):
     """Options of ``console``."""
 
     template: str | None = Field(
-        None, description="Template of the line, such as ${topic} ${payload}; default is the event as JSON."
+        None, description="Template of the line; default is the event as JSON.", examples=["${topic} ${payload}"]
     )
     pretty: bool = Field(False, description="Indent the JSON.")
     to: Literal["stdout", "stderr"] = Field("stdout", description="Where to print.")

@@ -30,7 +30,9 @@ class FileConfig(ComponentConfig):
     """Options of ``file``."""
 
     path: Path = Field(description="The file; its directory is made if need be.", examples=["events.jsonl"])
-    template: str | None = Field(None, description="Template of the line; default is the event as JSON.")
+    template: str | None = Field(
+        None, description="Template of the line; default is the event as JSON.", examples=["${topic} ${payload}"]
+    )
     rotate: RotateOptions | None = Field(None, description="Start new files by size; by default one file grows.")
     sync: bool = Field(False, description="Have each write on the disk (fsync) before its events count as delivered.")
 

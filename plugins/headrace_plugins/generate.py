@@ -39,7 +39,9 @@ class GenerateConfig(ComponentConfig):
         "device/${device}/data", description="Template of the topic; it knows device, seq, ts, temp and hum."
     )
     payload: str | None = Field(
-        None, description="Template of the payload, with the same names; default is a JSON object of them."
+        None,
+        description="Template of the payload, with the same names; default is a JSON object of them.",
+        examples=['{"t": ${temp}}'],
     )
     seed: int | None = Field(None, description="Makes temp and hum the same every time.")
 
@@ -81,7 +83,6 @@ class Generate(Source[GenerateConfig]):
             batch = self._again.popleft()
         else:
             batch = [self._event() for _ in range(await self._due())]
-            self.ctx.metrics.add("received", len(batch))
         self._unsettled += 1
 
         def ack(error: Exception | None) -> None:

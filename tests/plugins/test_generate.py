@@ -82,12 +82,6 @@ async def test_a_refused_batch_comes_again_before_the_end() -> None:
         await source.read()
 
 
-async def test_what_comes_in_is_counted() -> None:
-    source = make(rate=0, count=7)
-    await drain(source)
-    assert source.ctx.metrics["received"] == 7
-
-
 def test_a_wrong_template_is_refused() -> None:
     with pytest.raises(ValidationError, match="unknown filter"):
         GenerateConfig(topic="a/${device|nope}")
