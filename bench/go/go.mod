@@ -1,0 +1,3 @@
+module headrace/bench
+
+go 1.22
