@@ -1,0 +1,278 @@
+"""The embedded log: one directory, one process, one group commit per turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from headrace.errors import StreamError
+from headrace.events import Event, decode
+from headrace.stream.files import Files, MemoryFiles
+from headrace.stream.logtopic import Job, LogTopic
+from headrace.stream.offsets import newest
+from headrace.stream.segments import Corrupt, Segment, SegmentReader
+from headrace.stream.series import SUFFIX
+from headrace.stream.topic import TopicOptions
+
+__all__ = ["Log", "read_topic"]
+
+_CHECK_DISK_EVERY = 4 << 20
+_RETRY = 0.5
+
+
+def _topic_directory(directory: Path, name: str) -> Path:
+    return directory / "topics" / quote(name, safe="")
+
+
+class Log:
+    """All topics of one stream. ``directory`` None: nothing outlives the process.
+
+    ``low_disk``: why nothing may be appended for now, or "".
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        logger: logging.Logger,
+        *,
+        sync: bool = False,
+        min_free: int = 0,
+        files: Files | None = None,
+    ) -> None:
+        self.files = files or (Files() if directory else MemoryFiles())
+        self.directory = directory or Path("/memory")
+        self.logger = logger
+        self.sync = sync and directory is not None
+        self.topics: dict[str, LogTopic] = {}
+        self.closed = True
+        self.low_disk = ""
+        self._min_free = min_free
+        self._unchecked = 0  # bytes written since the disk was looked at
+        self._due: list[LogTopic] = []
+        self._scheduled = False
+        self._writing: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._persistent = directory is not None
+        self._lock = -1
+
+    # -- opening and closing
+
+    async def open(self) -> None:
+        """Take the directory, and find the topics in it."""
+        self._loop = asyncio.get_running_loop()
+        self._writer = ThreadPoolExecutor(1, "headrace-log") if self.sync else None
+        try:
+            self.files.make_directory(self.directory)
+            if self._persistent:
+                self._lock = _lock(self.directory)
+            self.closed = False
+            await asyncio.to_thread(self._recover)
+            self._check_disk()
+        except OSError as exc:
+            self._release()
+            raise StreamError(f"{self.directory}: {exc.strerror or exc}") from exc
+
+    def _recover(self) -> None:
+        for path in self.files.children(self.directory / "topics"):
+            name = unquote(path.name)
+            topic = LogTopic(self, name, path)
+            topic.recover()
+            self.topics[name] = topic
+
+    async def topic(self, name: str, options: TopicOptions) -> LogTopic:
+        """The topic of this name, made if it is not there."""
+        topic = self.topics.get(name)
+        if topic is None:
+            topic = LogTopic(self, name, _topic_directory(self.directory, name))
+            try:
+                topic.recover()
+            except OSError as exc:
+                raise StreamError(f"{topic.directory}: {exc.strerror or exc}") from exc
+            self.topics[name] = topic
+        topic.attach(options)
+        return topic
+
+    async def close(self) -> None:
+        """Write what is left, commit, and let go of the directory. ``StreamError`` if something was not written."""
+        if self.closed:
+            return
+        self.closed = True
+        while self._writing:
+            await self._writing
+        self._flush_here(list(self.topics.values()))
+        failed = [topic.name for topic in self.topics.values() if not topic.close()]
+        self._release()
+        if failed:
+            raise StreamError(f"{self.directory}: the last commit of {', '.join(failed)} could not be written")
+
+    def _release(self) -> None:
+        self.closed = True
+        if self._timer:
+            self._timer.cancel()
+        if self._writer:
+            self._writer.shutdown(wait=False)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # -- orphans
+
+    def orphans(self) -> dict[str, tuple[int, int]]:
+        """Topics with a backlog that nobody opened: name → events and bytes."""
+        return {
+            name: (topic.unsettled, topic.unsettled_bytes)
+            for name, topic in self.topics.items()
+            if not topic.attached and topic.unsettled
+        }
+
+    def purge(self, name: str) -> None:
+        """Delete a topic nobody has open."""
+        topic = self.topics.get(name)
+        if topic is None or topic.attached:
+            raise StreamError(f"{name}: {'in use' if topic else 'there is no such topic'}; only orphans can be purged")
+        del self.topics[name]
+        try:
+            topic.delete()
+        except OSError as exc:
+            raise StreamError(f"{topic.directory}: {exc.strerror or exc}") from exc
+
+    # -- the group commit
+
+    def schedule(self, topic: LogTopic) -> None:
+        """Write what ``topic`` has at the end of this turn of the loop, together with what others have by then."""
+        self._due.append(topic)
+        if not self._scheduled and self._writing is None:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        due, self._due = self._due, []
+        if not due or self.closed:
+            return
+        if self._writer is None:
+            self._flush_here(due)
+            return
+        jobs = [topic.flush_job() for topic in due]
+        self._writing = self._loop.run_in_executor(self._writer, _run, jobs)
+        self._writing.add_done_callback(lambda _: self._written(jobs))
+
+    def _flush_here(self, topics: list[LogTopic]) -> None:
+        jobs = [topic.flush_job() for topic in topics]
+        _run(jobs)
+        self._finish(jobs)
+
+    def _written(self, jobs: list[Job]) -> None:
+        self._writing = None
+        self._finish(jobs)
+        if self._due and not self._scheduled and not self.closed:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _finish(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            error = job.error or job.commit_error
+            if error:
+                self._trouble(job.topic, error)
+            job.topic.finish(job)
+            self._unchecked += sum([len(message.payload) for message in job.messages])
+        if self._unchecked > _CHECK_DISK_EVERY:
+            self._check_disk()
+
+    # -- the disk
+
+    def _trouble(self, topic: LogTopic, error: OSError) -> None:
+        """A write failed: take nothing for a moment, then look again."""
+        if not self.low_disk:
+            self.logger.error("%s cannot be written: %s", topic.directory, error.strerror or error)
+        self.low_disk = f"the disk: {error.strerror or error}"
+        self._look_again()
+
+    def _check_disk(self) -> None:
+        """Hold everybody while there is less free space than asked for, and look again soon."""
+        self._unchecked = 0
+        try:
+            free = self.files.free(self.directory)
+        except OSError as exc:
+            self.low_disk = f"the disk: {exc.strerror or exc}"
+        else:
+            was, self.low_disk = self.low_disk, ""
+            if free < self._min_free:
+                self.low_disk = f"only {free} bytes are free on the disk, min_free_disk is {self._min_free}"
+                if not was:
+                    self.logger.warning("%s: %s; nothing more is taken in", self.directory, self.low_disk)
+        if self.low_disk:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if self._timer is None and not self.closed:
+            self._timer = self._loop.call_later(_RETRY, self._retry)
+
+    def _retry(self) -> None:
+        self._timer = None
+        self._check_disk()
+        for topic in self.topics.values():
+            topic.retry()
+
+
+def _run(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.run()
+
+
+def _lock(directory: Path) -> int:
+    """Own the directory until the process ends or the descriptor is closed."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        os.close(fd)
+        raise StreamError(f"{directory} is in use by process {owner or 'unknown'}") from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd
+
+
+def read_topic(directory: Path, name: str) -> Iterator[tuple[int, list[Event]]]:
+    """The records of a topic that are not settled altogether: offset and events. Takes no lock and changes nothing."""
+    files = Files()
+    topic = _topic_directory(directory, name)
+    low = _low_mark(files, topic / "offsets")
+    for path in files.children(topic):
+        if path.suffix != SUFFIX:
+            continue
+        with contextlib.suppress(FileNotFoundError, Corrupt):  # removed meanwhile; being written, or damaged
+            yield from _read_segment(files, path, low)
+
+
+def _low_mark(files: Files, path: Path) -> int:
+    try:
+        fd = files.open_to_read(path)
+    except FileNotFoundError:
+        return 0
+    try:
+        found = newest(files, fd)
+        return found[2].low if found else 0
+    finally:
+        files.close(fd)
+
+
+def _read_segment(files: Files, path: Path, low: int) -> Iterator[tuple[int, list[Event]]]:
+    fd = files.open_to_read(path)
+    try:
+        size = files.size(fd)
+        reader = SegmentReader(files, fd, Segment(path, int(path.stem)))
+        reader.begin(size)
+        while record := reader.read(size):
+            if record.end > low:
+                yield record.offset, decode(record.payload)
+    finally:
+        files.close(fd)

@@ -1,0 +1,457 @@
+"""One topic of the embedded log: what is sent, read and settled. Runs on the event loop; ``Log`` does the writing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.errors import StreamError, StreamFull
+from headrace.events import Event, decode
+from headrace.stream.offsets import OffsetsFile, Settled, gaps
+from headrace.stream.series import Lost, Reader, Series
+from headrace.stream.topic import Message, Record, Topic, TopicOptions, messages
+
+if TYPE_CHECKING:
+    from headrace.stream.log import Log
+
+__all__ = ["Job", "LogRecord", "LogTopic"]
+
+TAIL_BYTES = 8 << 20
+_SPARE_BYTES = 16 << 20  # what a full topic still takes, from callers that were told there was room
+_MOST_SEGMENT, _LEAST_SEGMENT = 64 << 20, 64 << 10
+_NOTHING: frozenset[int] = frozenset()
+
+
+class Unread(NamedTuple):
+    """A record of ``number`` events not handed over yet; ``events`` None: still encoded in ``payload``."""
+
+    offset: int
+    number: int
+    timestamp: int
+    size: int
+    events: Sequence[Event] | None
+    payload: bytes
+
+
+class Job:
+    """What one flush does for one topic. Made and finished on the loop, run there or on the writer thread."""
+
+    __slots__ = ("commit", "commit_error", "error", "low", "messages", "stored", "topic")
+
+    def __init__(self, topic: LogTopic, messages: list[Message], commit: bytes | None, low: int) -> None:
+        self.topic = topic
+        self.messages = messages
+        self.commit = commit
+        self.low = low
+        self.stored = 0
+        self.error: OSError | None = None
+        self.commit_error: OSError | None = None
+
+    def run(self) -> None:
+        """Append, then commit, then remove what the commit made useless: in this order a crash loses nothing."""
+        topic = self.topic
+        if self.messages:
+            self.stored, self.error = topic.series.append(self.messages)
+        if self.commit is None:
+            return
+        try:
+            topic.offsets.write(self.commit)
+            useless = topic.series.removable(self.low)
+            if useless and topic.log.sync:
+                topic.offsets.sync()  # else a power cut could leave an older commit and no records behind it
+            topic.series.remove(useless)
+        except OSError as exc:
+            self.commit_error = exc
+
+
+class LogRecord(Record):
+    """One message of the log. What is settled after its consumer was stopped and replaced does not count."""
+
+    __slots__ = ("_count", "_epoch", "_left", "_topic", "offset")
+
+    def __init__(self, topic: LogTopic, unread: Unread, events: Sequence[Event], settled: Container[int], left: int):
+        super().__init__(events, settled, unread.size)
+        self.offset = unread.offset
+        self._topic = topic
+        self._epoch = topic.epoch
+        self._count = unread.number
+        self._left = left
+
+    def settle(self, index: int) -> None:
+        topic = self._topic
+        if self._epoch == topic.epoch:
+            offset = self.offset + index
+            topic.settle(offset, offset + 1, self._take(1))
+
+    def settle_all(self) -> None:
+        topic = self._topic
+        if self._epoch != topic.epoch:
+            return
+        end = self.offset + self._count
+        if self._left == self._count:
+            topic.settle(self.offset, end, self._take(self._count))
+        else:
+            for index in range(self._count):
+                if index not in self.settled:
+                    self.settle(index)
+
+    def _take(self, events: int) -> int:
+        """The bytes these events give back. In all they are those of the record, whatever the order."""
+        size, count, left = self.size, self._count, self._left
+        self._left = left - events
+        return size * left // count - size * (left - events) // count
+
+
+class LogTopic(Topic):
+    """A topic with its files, made by ``Log``. ``attached``: somebody opened it; else it is an orphan."""
+
+    def __init__(self, log: Log, name: str, directory: Path) -> None:
+        super().__init__(name, TopicOptions(max_bytes=0))
+        self.log = log
+        self.directory = directory
+        self.series = Series(log.files, directory, sync=log.sync)
+        self.offsets: OffsetsFile
+        self.settled = Settled()
+        self.attached = False
+        self.epoch = 0
+        self.unread = 0
+        self._pending: list[Message] = []
+        self._due = False
+        self._commit_due = False
+        self._visible = 0  # records from here on are not for readers yet
+        self._reader = Reader(self.series, log.files)
+        self._tail: deque[Unread] = deque()
+        self._tail_bytes = 0
+        self._tail_open = False  # the tail reaches to the end of the log
+        self._ahead: Unread | None = None
+        self._settling: asyncio.Future[None] | None = None
+        self._replayed: list[tuple[int, int]] = [(0, 0)]  # what was settled when reading began
+        self._outstanding: deque[tuple[int, int]] = deque()  # end and timestamp of records handed over
+        self._wake_consumer: Callable[[], None] = _nobody
+
+    # -- opening and closing
+
+    def recover(self) -> None:
+        """Read what is on disk. Called once, before anything else; may run on another thread."""
+        self.log.files.make_directory(self.directory)
+        self.offsets = OffsetsFile(self.log.files, self.directory / "offsets")
+        found = self.offsets.load()
+        self.settled = found or Settled()
+        self.unsettled_bytes, self.corrupt = self.series.recover(self.settled)
+        self._visible = self.series.next
+        beyond = sum(end - start for start, end in self.settled.ranges())
+        self.unsettled = self.recovered = self.series.next - self.settled.low - beyond
+        if found is None and self.series.next:
+            self.log.logger.error(
+                "%s: no valid commit record; all %d events on disk are delivered again", self.name, self.unsettled
+            )
+        if self.corrupt:
+            self.log.logger.error("%s: %d events were lost to damaged files", self.name, self.corrupt)
+        self._rewind()
+        self._commit_due = True
+        job = self.flush_job()
+        job.run()
+        self._commit_due = job.commit_error is not None
+
+    def attach(self, options: TopicOptions) -> None:
+        """Take up the topic with these options."""
+        self.options = options
+        self.attached = True
+        self.series.segment_bytes = max(_LEAST_SEGMENT, min(_MOST_SEGMENT, options.max_bytes // 8))
+        self.wake()
+
+    def close(self) -> bool:
+        """Let go of the files; those that hold nothing unsettled are removed. False: the last commit is not on disk."""
+        self.stop_reading()
+        self._reader.close()
+        self.series.close()
+        if not self._commit_due:
+            self.series.remove(self.series.removable(self.settled.low))
+        self.offsets.close()
+        return not self._commit_due
+
+    def delete(self) -> None:
+        """Close, and remove everything there is of this topic."""
+        self._reader.close()
+        self.series.close()
+        self.offsets.close()
+        for path in self.log.files.children(self.directory):
+            self.log.files.remove(path)
+        self.log.files.remove_directory(self.directory)
+
+    def retry(self) -> None:
+        """After a failed write: write again what is due, and let senders look again."""
+        if self._commit_due:
+            self._schedule()
+        self.wake()
+
+    # -- sending
+
+    def has_room(self) -> bool:
+        if self.log.low_disk:
+            return False
+        return self.unsettled_bytes < self.options.max_bytes or not self.options.consumed
+
+    def send(self, events: Sequence[Event]) -> asyncio.Future[None]:
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            parts = messages(events)
+        except (TypeError, ValueError) as exc:
+            call.set_exception(exc)
+            return call
+        size = sum([len(part.payload) for part in parts])
+        if not parts or not self._admit(call, size, len(events)):
+            if not call.done():
+                call.set_result(None)
+            return call
+        self.unsettled += len(events)
+        self.unsettled_bytes += size
+        for part in parts:
+            part.call = call
+        self._pending += parts
+        self._schedule()
+        return call
+
+    def _admit(self, call: asyncio.Future[None], size: int, count: int) -> bool:
+        """May these bytes come in? If not, ``call`` has the reason, or they were dropped."""
+        if self.log.closed:
+            call.set_exception(StreamError("the stream is closed"))
+            return False
+        options = self.options
+        if not options.consumed:
+            self._drop_segments(size)
+        if self.has_room():
+            return True
+        if options.when_full == "drop_oldest" and not self.log.low_disk:
+            self._drop_oldest(size)
+            return True
+        if options.when_full == "block" or not options.consumed:
+            if self.log.low_disk:
+                call.set_exception(StreamFull(f"{self.name}: {self.log.low_disk}"))
+            elif self.unsettled_bytes >= options.max_bytes + max(options.max_bytes, _SPARE_BYTES):
+                call.set_exception(StreamFull(f"{self.name} holds {self.unsettled_bytes} unsettled bytes"))
+            return not call.done()
+        self.dropped(count)
+        return False
+
+    def _drop_oldest(self, size: int) -> None:
+        """Make room: first what the engine holds, which is older, then what nobody has read."""
+        allowed = self.options.max_bytes - size
+        if self.on_full and self.unsettled_bytes > allowed:
+            self.on_full(self.unsettled_bytes - allowed)
+        count = 0
+        while self.unsettled_bytes > allowed and (record := self.take(decoded=False)):
+            count += record._left
+            record.settle_all()
+        self.dropped(count)
+
+    def _drop_segments(self, size: int) -> None:
+        """Nobody consumes this topic: its oldest files go when the new events do not fit."""
+        count = 0
+        for segment in self.series.closed():
+            if self.unsettled_bytes + size <= self.options.max_bytes:
+                break
+            start, end = self.settled.low, segment.end
+            if start < end:
+                count += end - start
+                self.settle(start, end, segment.payload)
+        self.dropped(count)
+
+    # -- flushing; called by Log
+
+    def _schedule(self) -> None:
+        if not self._due:
+            self._due = True
+            self.log.schedule(self)
+
+    def flush_job(self) -> Job:
+        """What is to be written now."""
+        pending, self._pending = self._pending, []
+        commit = self.offsets.encode(self.settled) if self._commit_due else None
+        self._due = self._commit_due = False
+        return Job(self, pending, commit, self.settled.low)
+
+    def finish(self, job: Job) -> None:
+        """Take in what a job did: readers see the new records, callers learn whether they are stored."""
+        for message in job.messages[: job.stored]:
+            self._appended(message)
+        if job.error:
+            self._failed(job.messages[job.stored :], job.error)
+        for message in job.messages:
+            if not message.call.done():
+                message.call.set_result(None)
+        if job.commit_error:
+            self._commit_due = True
+        low = self.settled.low
+        while self._outstanding and self._outstanding[0][0] <= low:
+            self._outstanding.popleft()
+        if not self.unsettled:
+            self.unsettled_bytes = 0  # after damage it was an estimate
+        self.wake()
+        if self._settling and not self._settling.done():
+            self._settling.set_result(None)
+        if job.stored:
+            self._wake_consumer()
+
+    def _appended(self, message: Message) -> None:
+        self._visible = message.offset + message.count
+        self.unread += message.count
+        if not self._tail_open:
+            return
+        size = len(message.payload)
+        if self._tail_bytes + size > TAIL_BYTES:
+            self._tail_open = False
+            self._reader.seek_entry(message)
+            return
+        self._tail_bytes += size
+        self._tail.append(Unread(message.offset, message.count, message.timestamp, size, message.events, b""))
+
+    def _failed(self, failed: list[Message], cause: OSError) -> None:
+        text = f"{self.name}: {cause.strerror or cause}"
+        full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        for message in failed:
+            self.unsettled -= message.count
+            self.unsettled_bytes -= len(message.payload)
+            if not message.call.done():
+                message.call.set_exception(StreamFull(text) if full else StreamError(text))
+
+    # -- reading; called by the consumer
+
+    def start_reading(self, wake: Callable[[], None]) -> None:
+        """Begin with the oldest unsettled record. ``wake`` is called when there is more to take."""
+        self.epoch += 1
+        self._rewind()
+        self._wake_consumer = wake
+
+    def stop_reading(self) -> None:
+        """Nothing more is taken; what was taken may still be settled."""
+        self._wake_consumer = _nobody
+
+    def _rewind(self) -> None:
+        low = self.settled.low
+        self._ahead = None
+        self._tail.clear()
+        self._tail_bytes, self._tail_open = 0, False
+        self._outstanding.clear()
+        self._reader.seek(low)
+        self._replayed = [(0, low), *self.settled.ranges()]
+        self.unread = sum(end - start for start, end in gaps(low, self._visible, self._replayed))
+
+    def take(self, *, decoded: bool = True) -> LogRecord | None:
+        """The next record with something unsettled in it; None when there is none yet. ``OSError`` if reading fails."""
+        while unread := self._next():
+            settled, left = self._settled_in(unread)
+            if not left:
+                continue
+            self.unread -= left
+            events = unread.events
+            if events is None:
+                events = self._decode(unread) if decoded else ()
+            record = LogRecord(self, unread, events or (), settled, left)
+            if events is None:
+                self.corrupt += left
+                record.settle_all()
+                continue
+            self._outstanding.append((unread.offset + unread.number, unread.timestamp))
+            return record
+        return None
+
+    def _settled_in(self, unread: Unread) -> tuple[Container[int], int]:
+        """The indices settled before reading began, and how many are left."""
+        offset, count = unread.offset, unread.number
+        if offset >= self._replayed[-1][1]:
+            return _NOTHING, count
+        left = {
+            offset_left - offset
+            for start, end in gaps(offset, offset + count, self._replayed)
+            for offset_left in range(start, end)
+        }
+        return frozenset(range(count)) - left, len(left)
+
+    def _next(self) -> Unread | None:
+        """The next record, settled or not. The position moves past it."""
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            return ahead
+        while not self._tail and not self._tail_open:
+            try:
+                stored = self._reader.read(self._visible)
+            except Lost as lost:
+                self._lost(lost)
+                continue
+            if stored:
+                payload = stored.payload
+                return Unread(stored.offset, stored.events, stored.timestamp, len(payload), None, payload)
+            self._tail_open = self.epoch > 0  # without a consumer nothing is kept in memory
+            self._reader.close()
+            break
+        if not self._tail:
+            return None
+        unread = self._tail.popleft()
+        self._tail_bytes -= unread.size
+        return unread
+
+    def _decode(self, unread: Unread) -> Sequence[Event] | None:
+        try:
+            events = decode(unread.payload)
+            if len(events) == unread.number:
+                return events
+            problem: object = f"{len(events)} events instead of {unread.number}"
+        except (ValueError, TypeError) as exc:
+            problem = exc
+        self.log.logger.error("%s: the record at offset %d cannot be read: %s", self.name, unread.offset, problem)
+        return None
+
+    def _lost(self, lost: Lost) -> None:
+        self.log.logger.error("%s: events %d to %d cannot be read: %s", self.name, lost.start, lost.end - 1, lost)
+        for start, end in gaps(lost.start, lost.end, self._replayed):
+            self.corrupt += end - start
+            self.unread -= end - start
+            self.settle(start, end, min(lost.size, self.unsettled_bytes))
+            lost.size = 0
+
+    # -- settling
+
+    def settle(self, start: int, end: int, size: int) -> None:
+        """The events from ``start`` to before ``end`` need nothing more; ``size`` is what they held."""
+        self.settled.add(start, end)
+        self.unsettled -= end - start
+        self.unsettled_bytes -= size
+        self._commit_due = True
+        if not self._due:
+            self._due = True
+            self.log.schedule(self)
+
+    @property
+    def held(self) -> int:
+        """Unsettled events that were handed over."""
+        return self.unsettled - self.unread - sum([message.count for message in self._pending])
+
+    async def until_settled(self) -> None:
+        """Wait until everything handed over is settled, and that is committed."""
+        while self.held or self._due:
+            self._settling = asyncio.get_running_loop().create_future()
+            await self._settling
+
+    @property
+    def oldest(self) -> int | None:
+        for end, timestamp in self._outstanding:
+            if end > self.settled.low:
+                return timestamp
+        if not self.options.consumed:
+            self._rewind()
+        try:
+            self._ahead = self._next()
+        except OSError:
+            return None
+        if self._ahead:
+            return self._ahead.timestamp
+        return self._pending[0].timestamp if self._pending else None
+
+
+def _nobody() -> None:
+    """Nobody reads this topic."""
