@@ -170,7 +170,9 @@ class _Builder:
         )
 
     def _is_transform(self, key: str) -> bool:
-        return key in self._registry.names("transform") or self._registry.broken(key) is not None
+        """A transform's type; also one whose plugin is there but gives none, which is then said or is an error."""
+        absent = any(row.name == key and (row.error or row.disabled) for row in self._registry.rows)
+        return absent or key in self._registry.names("transform")
 
     def _step(self, where: str, kind: str, query: Node) -> TransformSpec:
         """``sql: …``, short for ``{type: sql, query: …}``."""

@@ -14,6 +14,21 @@ from headrace.config.tree import Node, inside, plain
 __all__ = ["field_names", "validate"]
 
 Model = type[ComponentConfig]
+_WORDS = {
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "dict_type": "should be a map",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "int_from_float": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "list_type": "should be a list",
+    "model_type": "should be a map",
+    "string_type": "should be text",
+    "tuple_type": "should be a list",
+}
+"""YAML's words for pydantic's types."""
 
 
 def field_names(model: type[BaseModel]) -> list[str]:
@@ -34,7 +49,10 @@ def validate(
     except ValidationError as exc:
         root = Node(dict(entries), at, at)
         _Report(model, root, where, problems, list(also)).all(exc)
-        return None
+    except Exception as exc:  # noqa: BLE001 - a plugin's validators may raise anything
+        name = f"{where}: " if where else ""
+        problems.error(at, f"{name}checking it failed, which is the plugin's fault: {type(exc).__name__}: {exc}")
+    return None
 
 
 class _Report:
@@ -65,7 +83,7 @@ class _Report:
         error = ctx.get("error")
         if isinstance(error, Exception):
             return _place(node, error), where, str(getattr(error, "message", None) or error)
-        message = text.replace("Input should be", "should be").replace("String should", "should")
+        message = _WORDS.get(kind) or text.replace("Input should be", "should be").replace("String should", "should")
         if kind == "string_type" and isinstance(node.value, int | float):
             message += "; quote it"
         return node.mark, where, message
