@@ -130,6 +130,8 @@ class Registry:
         """The class registered as ``name``. PluginError names the near ones, and plugins that failed."""
         cls = self._components.get((kind, name))
         if cls is None:
+            if any(row.disabled and row.name == name for row in self.rows):
+                raise PluginError(f"the plugin {name!r} is switched off by 'plugins'")
             text = f"unknown {kind} type {name!r}{_suggest(name, self.names(kind))}"
             failed = [row for row in self.rows if row.error]
             if failed:
