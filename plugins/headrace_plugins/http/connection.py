@@ -222,6 +222,7 @@ class Connection(asyncio.Protocol):
             if not end:
                 self._held, self._open = head, True
                 return b""
+            self._held = b""
             self._parser.feed_data(head + end)
             if self._open:
                 self.on_message_complete()

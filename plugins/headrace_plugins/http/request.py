@@ -20,7 +20,8 @@ _CONTENT_TYPES = {"array": b"application/json", "ndjson": b"application/x-ndjson
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _NOT_IN_TARGET = re.compile(rb"[^!-~]|#")
-_DOT_SEGMENT = re.compile(rb"/(?:\.|%2e){1,2}(?:[/?]|\Z)", re.IGNORECASE)
+# also encoded: some servers decode a path before they resolve its dots
+_DOT_SEGMENT = re.compile(rb"(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|\Z)", re.IGNORECASE)
 
 
 def join_paths(base: str, path: str) -> str:
