@@ -6,9 +6,9 @@ begins with a wildcard does not match a topic that begins with ``$``.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-__all__ = ["TopicIndex", "matches", "problem"]
+__all__ = ["TopicIndex", "event_topics", "matches", "problem"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,37 @@ def problem(filter: str) -> str | None:
         if "+" in level and level != "+":
             return "'+' must be a whole level"
     return None
+
+
+_EVENTS: Final = {
+    "message.delivered": ("message/delivered", "message_delivered"),
+    "message.acked": ("message/acked", "message_acked"),
+    "message.dropped": ("message/dropped", "message_dropped"),
+    "delivery.dropped": ("message/delivery_dropped", "delivery_dropped"),
+    "client.connected": ("client/connected", "client_connected"),
+    "client.disconnected": ("client/disconnected", "client_disconnected"),
+    "client.connack": ("client/connack", "client_connack"),
+    "client.ping": ("client/ping",),
+    "client.check_authz_complete": ("auth/check_authz_complete", "client_check_authz_complete"),
+    "client.check_authn_complete": ("auth/check_authn_complete", "client_check_authn_complete"),
+    "session.subscribed": ("session/subscribed", "session_subscribed"),
+    "session.unsubscribed": ("session/unsubscribed", "session_unsubscribed"),
+    "schema.validation_failed": ("schema_validation/failed", "schema_validation_failed"),
+    "message.transformation_failed": ("message_transformation/failed", "message_transformation_failed"),
+    "alarm.activated": ("sys/alarm_activated",),
+    "alarm.deactivated": ("sys/alarm_deactivated",),
+}
+
+
+def event_topics(name: str) -> tuple[str, ...]:
+    """The topics that stand for an event in FROM, by its name (the column ``event``).
+
+    ``client.connected`` is ``$events/client/connected`` and, as it was once written, ``$events/client_connected``.
+    A message of another broker (``$bridges/mqtt:plant``) is its own topic. No name: no topic.
+    """
+    if name.startswith(("$bridges/", "$sources/")):
+        return (name,)
+    return tuple(f"$events/{topic}" for topic in _EVENTS.get(name, ()))
 
 
 class _Node(Generic[T]):

@@ -1,0 +1,33 @@
+"""Topics that stand for events."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.topics import event_topics, matches
+
+
+@pytest.mark.parametrize(
+    ("name", "topics"),
+    [
+        ("client.connected", ("$events/client/connected", "$events/client_connected")),
+        ("delivery.dropped", ("$events/message/delivery_dropped", "$events/delivery_dropped")),
+        ("client.check_authn_complete", ("$events/auth/check_authn_complete", "$events/client_check_authn_complete")),
+        ("alarm.activated", ("$events/sys/alarm_activated",)),
+        ("$bridges/mqtt:plant", ("$bridges/mqtt:plant",)),
+    ],
+)
+def test_an_event_has_both_spellings_of_its_topic(name: str, topics: tuple[str, ...]) -> None:
+    assert event_topics(name) == topics
+
+
+@pytest.mark.parametrize("name", ["message.publish", "client.unheard_of", ""])
+def test_a_message_and_an_unknown_event_have_none(name: str) -> None:
+    assert event_topics(name) == ()
+
+
+def test_wildcards_reach_events_only_below_their_prefix() -> None:
+    topics = event_topics("client.connected")
+    assert any(matches("$events/client/+", topic) for topic in topics)
+    assert any(matches("$events/#", topic) for topic in topics)
+    assert not any(matches("#", topic) for topic in topics)
