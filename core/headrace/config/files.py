@@ -161,5 +161,7 @@ def _step(at: Node, step: str, put: Node | None, mark: Mark) -> Node | None:
 def _override_value(value: str, mark: Mark, text: Text, problems: Problems) -> Node | None:
     if value[:1] not in ("[", "{", '"', "'"):
         return Node(parse_scalar(value) if value else "", mark, mark)
-    node = parse(Text(text.name, " " * (mark.column - 1) + value), problems)
+    alone = Text(text.name, " " * (mark.column - 1) + value)
+    alone.lines = text.lines  # errors show the whole override
+    node = parse(alone, problems)
     return None if node is None else Node(node.value, mark, mark)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.config import files
-from headrace.config.build import build, pipeline_options
-from headrace.config.model import PipelineSpec
+from headrace.config.build import build
+from headrace.config.model import PipelineSpec, PluginOptions
 from headrace.config.paths import default_name, log_directory
 from headrace.config.problems import InvalidConfig, Problem, Problems
+from headrace.config.tree import Node
+from headrace.config.validate import validate
 from headrace.registry import Registry
 
 __all__ = ["Checked", "check", "identify", "load"]
@@ -41,8 +43,7 @@ def check(
     problems = Problems()
     root = files.read(paths, overrides, environ, problems)
     if registry is None:
-        plugins = pipeline_options(root, Problems()).plugins
-        registry = Registry.discover(plugins.allow, plugins.deny)
+        registry = _discover(root)
     spec = build(root, default_name(paths[0]) if paths else "pipeline", registry, problems)
     return Checked(None if problems else spec, problems.sorted(), registry)
 
@@ -64,8 +65,22 @@ def load(
 def identify(
     paths: Sequence[Path | str], overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ
 ) -> tuple[str, Path | None]:
-    """Name and state directory of a pipeline, whatever else is wrong or unset in its configuration."""
+    """Name and state directory of a pipeline, whatever else is wrong or unset in its configuration.
+
+    ValueError if the stream's address is none.
+    """
     root = files.read(paths, overrides, environ, Problems())
-    options = pipeline_options(root, Problems())
-    name = options.name or default_name(paths[0])
-    return name, log_directory(options.stream.url, name)
+    name = root.child("name")
+    stream = root.child("stream")
+    url = stream.child("url") if stream else None
+    called = str(name.value) if name and name.value else default_name(paths[0])
+    return called, log_directory(str(url.value) if url and url.value else None, called)
+
+
+def _discover(root: Node) -> Registry:
+    """The plugins the configuration allows, and no other, even if it has errors elsewhere."""
+    section = root.child("plugins")
+    entries = section.entries() if section else {}
+    options = validate(PluginOptions, entries, root.mark, "plugins", Problems())
+    plugins = options if isinstance(options, PluginOptions) else PluginOptions()
+    return Registry.discover(plugins.allow, plugins.deny)

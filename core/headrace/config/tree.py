@@ -69,7 +69,7 @@ def parse(text: Text, problems: Problems) -> Node | None:
     except ReaderError as exc:
         before = text.text[: exc.position]
         mark = Mark(text, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        problems.error(mark, f"the character {exc.character!r} is not allowed in YAML")
+        problems.error(mark, f"the character {chr(exc.character)!r} is not allowed in YAML")
     except (YAMLError, ValueError) as exc:
         problems.error(Mark(text, 1, 1), f"not YAML: {exc}")
     except RecursionError:
