@@ -61,6 +61,7 @@ class MqttServer(Source[MqttServerConfig]):
                 port,
                 ssl=context,
                 ssl_handshake_timeout=config.connect_timeout if context else None,
+                ssl_shutdown_timeout=LINGER if context else None,
                 backlog=4096,
             )
         except (OSError, ValueError) as error:
@@ -85,6 +86,9 @@ class MqttServer(Source[MqttServerConfig]):
             self._server.close()
             for conn in list(self._connections):
                 conn.shut_down()
+            await asyncio.sleep(0)
+            for conn in list(self._connections):  # those that do not read what was written
+                conn.transport.abort()
             lost = [event for event in self.intake.drain() if event.columns.get("qos") == 0]
             if lost:
                 self.drop("shutdown", len(lost))

@@ -106,9 +106,10 @@ class Wire(asyncio.Protocol):
         if self._rest is None and not self.stopped:
             self._read(data)
             return
-        self._keep(data)
-        if self._rest is not None and not self.stopped and len(self._rest) >= self._need:
+        if self._keep(data) and not self.stopped:
             self._read(self._take_rest())
+        else:
+            self._check_room()
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -133,18 +134,23 @@ class Wire(asyncio.Protocol):
         self.taken()
         if pos < len(data) and not self.closed:
             self._keep(data[pos:])
+            self._check_room()
         self.flush()
 
     def first_bytes(self, data: bytes) -> None:
         """Look at the beginning of a packet that is not whole yet."""
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes) -> bool:
+        """True if a whole packet may be there."""
         if self._rest is None:
             self._rest = bytearray(data)
         else:
             self._rest += data
         self._need = codec.missing(self._rest)
         self.server.unread += len(data)
+        return len(self._rest) >= self._need
+
+    def _check_room(self) -> None:
         if self.server.unread > self.server.config.max_buffer:
             self.refused(ProtocolError("packets in part fill the memory", QUOTA_EXCEEDED))
 

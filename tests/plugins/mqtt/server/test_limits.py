@@ -1,0 +1,164 @@
+"""Memory is bounded, whoever sends what; what is lost to that is counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from headrace_plugins._mqtt.codec import encode_packet, encode_string
+from headrace_plugins.mqtt_server.sessions import Sessions
+
+
+async def test_qos_0_beyond_the_limit_is_dropped_and_counted(serve, join):
+    endpoint = await serve(max_pending="16KB")
+    device = await join(endpoint)
+    for i in range(100):
+        device.publish("t/1", b"%d" % i)
+    assert await device.quiet()
+    dropped = endpoint.counters["dropped.queue_full"]
+    batch, ack = await endpoint.source.read()
+    ack(None)
+    assert len(batch) + dropped == 100
+    assert 10 < len(batch) < 20
+    device.publish("t/1", b"later")
+    batch, ack = await endpoint.source.read()
+    assert batch[0]["payload"] == "later"
+
+
+async def test_qos_1_beyond_the_limit_waits_unread_and_its_keepalive_stands_still(serve, join, monkeypatch):
+    endpoint = await serve(max_pending="16KB")
+    device = await join(endpoint, keepalive=1)
+    for id in range(1, 101):
+        device.publish("t/1", b"%d" % id, qos=1, id=id)
+    await endpoint.until(lambda: len(endpoint.source.intake.paused) == 1)
+    held = endpoint.source.intake.held
+    assert held < 20_000
+    for _ in range(5):  # as if much time went by
+        for conn in endpoint.source._connections:
+            conn.seen -= 100
+        endpoint.source._sweep()
+        await asyncio.sleep(0)
+    assert endpoint.source.intake.held == held
+    endpoint.start()
+    assert [await device.packet() for _ in range(100)] == [b"\x40\x02" + id.to_bytes(2, "big") for id in range(1, 101)]
+    assert [event["payload"] for event in endpoint.events] == [str(id) for id in range(1, 101)]
+    assert await device.quiet()
+    assert endpoint.source.intake.held == 0
+    assert "dropped.queue_full" not in endpoint.counters
+
+
+async def test_all_connections_together_are_bounded_too(serve, join):
+    endpoint = await serve(max_buffer="64KB")
+    devices = [await join(endpoint, f"dev{i}") for i in range(20)]
+    for device in devices:
+        for id in range(1, 11):
+            device.publish("t/1", qos=1, id=id)
+    await endpoint.until(lambda: len(endpoint.source.intake.paused) == 13)
+    assert endpoint.source.intake.held < 75_000
+    late = await join(endpoint, "late")
+    assert await late.quiet(), "who sends nothing that needs room is served"
+    late.publish("t/1")
+    assert await late.quiet()
+    assert endpoint.counters["dropped.queue_full"] == 1
+    endpoint.start()
+    for device in devices:
+        assert len([await device.packet() for _ in range(10)]) == 10
+    assert not endpoint.source.intake.paused
+
+
+async def test_unread_qos_0_of_a_connection_that_is_closed_is_counted(serve, join):
+    endpoint = await serve(max_pending="4KB")
+    device = await join(endpoint)
+    device.send(*(b"\x32\x08\x00\x03t/1\x00" + bytes((id,)) + b"x" + b"\x30\x06\x00\x03t/1x" for id in range(1, 11)))
+    await endpoint.until(lambda: endpoint.source.unread > 0)
+    await join(endpoint)  # the same client id takes over
+    await endpoint.until(lambda: endpoint.counters["connections"] == 1)
+    batch, ack = await endpoint.source.read()
+    ack(None)
+    assert sum(event["qos"] == 0 for event in batch) + endpoint.counters["dropped.queue_full"] == 10
+    assert endpoint.source.unread == 0
+
+
+async def test_a_packet_in_many_small_pieces_is_read_once(serve, join):
+    endpoint = await serve()
+    endpoint.start()
+    device = await join(endpoint)
+    body = encode_string("t/1") + b"\x00\x01" + b"y" * 50_000
+    packet = encode_packet(0x32, body)
+    for i in range(0, len(packet), 997):
+        device.send(packet[i : i + 997])
+        await asyncio.sleep(0)
+    (event,) = await endpoint.arrived(1)
+    assert event["payload"] == "y" * 50_000
+    assert await device.packet() == b"\x40\x02\x00\x01"
+    assert endpoint.source.unread == 0
+
+
+async def test_packets_in_part_cannot_fill_the_memory(serve, join):
+    endpoint = await serve(max_buffer="64KB")
+    endpoint.start()
+    devices = [await join(endpoint, f"dev{i}", 5) for i in range(4)]
+    packet = encode_packet(0x30, encode_string("t/1") + b"\x00" + b"y" * 40_000)
+    answers = [asyncio.create_task(device.packet()) for device in devices]
+    for device in devices:
+        device.send(packet[:30_000])
+    await endpoint.until(lambda: endpoint.counters["connections"] == 2)
+    await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+    assert endpoint.source.unread == 60_000
+    for device, answer in zip(devices, answers, strict=True):
+        if not answer.done():
+            device.send(packet[30_000:])
+            await endpoint.until(lambda: endpoint.source.unread <= 60_000)
+            device.send(b"\xc0\x00")
+    got = await asyncio.gather(*answers)
+    assert sorted(got) == [b"\xd0\x00", b"\xd0\x00", b"\xe0\x01\x97", b"\xe0\x01\x97"]
+    assert len(endpoint.events) == 2
+
+
+async def test_too_many_connections_are_closed_at_once(serve, join, dial):
+    endpoint = await serve(max_connections=2)
+    await join(endpoint, "a")
+    await join(endpoint, "b")
+    third = await dial(endpoint)
+    assert await third.packet() == b""
+    assert endpoint.counters["connections.refused"] == 1
+    assert endpoint.counters["connections"] == 2
+
+
+async def test_a_device_that_reads_no_answers_is_cut_off(serve, join):
+    endpoint = await serve()
+    device = await join(endpoint)
+    device.writer.transport.pause_reading()
+    for _ in range(400):
+        if device.writer.transport.is_closing():
+            break
+        device.send(b"\xc0\x00" * 20_000)
+        await asyncio.sleep(0)
+    await endpoint.until(lambda: endpoint.counters["connections"] == 0)
+
+
+async def test_more_unacknowledged_than_receive_maximum_is_an_error(serve, join):
+    endpoint = await serve(receive_maximum=3)
+    device = await join(endpoint, version=5)
+    for id in range(1, 5):
+        device.publish("t/1", qos=1, id=id)
+    assert await device.packet() == b"\xe0\x01\x93"
+    assert await device.packet() == b""
+
+
+def test_sessions_that_are_away_are_capped_and_expire():
+    now = 1000.0
+    sessions = Sessions(2, lambda: now)
+    for clientid in ("a", "b", "c"):
+        session, present = sessions.enter(clientid, clean=False)
+        assert not present
+        session.expiry = 60
+        sessions.leave(session)
+    assert [sessions.get(clientid) is not None for clientid in ("a", "b", "c")] == [False, True, True]
+    now += 59
+    sessions.sweep()
+    session, present = sessions.enter("b", clean=False)
+    assert present
+    now += 2
+    sessions.sweep()
+    assert sessions.get("b") is session
+    assert sessions.get("c") is None
