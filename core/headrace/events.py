@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Final
 
 import msgpack
+import msgspec
 import orjson
 
 __all__ = ["UNDEFINED", "Ack", "Batch", "Event", "decode", "encode_event", "json_bytes", "new_id", "now_ms"]
@@ -47,6 +48,7 @@ def now_ms() -> int:
 
 
 _NOT_YET: Final = object()
+_decode_json: Final = msgspec.json.Decoder().decode  # orjson makes a float of an integer beyond 64 bits
 _ids = count()
 _process = os.urandom(8).hex()
 
@@ -106,8 +108,8 @@ class Event:
         value = self._json
         if value is _NOT_YET:
             try:
-                value = orjson.loads(self.columns["payload"])
-            except (KeyError, TypeError, ValueError) as exc:
+                value = _decode_json(self.columns["payload"])
+            except (KeyError, TypeError, ValueError, RecursionError) as exc:
                 value = ValueError(f"the payload is not JSON: {exc}")
             self._json = value
         if type(value) is ValueError:
