@@ -1,0 +1,242 @@
+"""A query to one Python function over a batch of events.
+
+The order of evaluation is EMQX's: fields, then WHERE, then the row. What cannot fail is put off until WHERE has
+passed, so that an event which is filtered out costs as little as can be without anybody seeing a difference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+from headrace import Event
+from headrace_plugins.sql.emit import Emitter
+from headrace_plugins.sql.errors import EvaluationError, Problem, SqlError
+from headrace_plugins.sql.fields import FieldList
+from headrace_plugins.sql.functions import lookup
+from headrace_plugins.sql.functions.base import Function
+from headrace_plugins.sql.names import Code, Scope
+from headrace_plugins.sql.nodes import (
+    And,
+    By,
+    Call,
+    Case,
+    Expr,
+    Field,
+    Foreach,
+    Or,
+    Path,
+    Query,
+    Select,
+    Slice,
+    Step,
+    children,
+    walk,
+)
+
+__all__ = ["Compiled", "compile_query"]
+
+Run = Callable[
+    [Sequence[Event], list[tuple[int, dict[str, Any]]], list[int], dict[int, Exception]],
+    None,
+]
+_BUILTINS: Final = {
+    k: v
+    for k, v in vars(__import__("builtins")).items()
+    if k in ("type", "dict", "list", "str", "int", "float", "bool", "len", "range", "enumerate", "Exception")
+}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """``run(batch, rows, no_result, exceptions)`` appends what came of each event; ``source`` is its code."""
+
+    run: Run
+    source: str
+
+
+def compile_query(
+    text: str,
+    query: Query,
+    *,
+    rule: str = "",
+    max_rows: int = 10_000,
+    functions: Mapping[str, Function] | None = None,
+    store: Any = None,
+) -> Compiled:
+    """Compile a query that was read from ``text``. SqlError for what can never work."""
+    compiler = _Compiler(rule, max_rows, functions or {}, store)
+    try:
+        source = compiler.statement(query)
+    except Problem as problem:
+        raise SqlError.at(text, problem.at, problem.message, problem.hint) from None
+    namespace: dict[str, Any] = {**compiler.emitter.namespace, "__builtins__": _BUILTINS, "Failed": EvaluationError}
+    exec(compile(source, "<query>", "exec"), namespace)  # noqa: S102 - text of our own making, see emit
+    return Compiled(namespace["run"], source)
+
+
+class _Compiler:
+    def __init__(self, rule: str, max_rows: int, functions: Mapping[str, Function], store: Any) -> None:
+        self.max_rows = max_rows
+        self.functions = functions
+        self.store = store
+        self.emitter = Emitter(self._resolve, {"metadata": {"rule_id": rule}})
+        self._stores: dict[str, Function] = {}
+
+    def _resolve(self, call: Call) -> Function:
+        function = lookup(call, self.functions)
+        if function.first != "store":
+            return function
+        if function.name not in self._stores:
+            self._stores[function.name] = replace(function, call=partial(function.call, self.store), first="")
+        return self._stores[function.name]
+
+    def statement(self, query: Query) -> str:
+        lines = ["def run(batch, rows, no_result, exceptions):", "    for i, event in enumerate(batch):"]
+        lines.append("        c = event.columns")
+        body = self._select(query) if isinstance(query, Select) else self._foreach(query)
+        return "\n".join(lines + _indented(body, 2)) + "\n"
+
+    # -- SELECT
+
+    def _select(self, query: Select) -> list[str]:
+        scope = Scope()
+        fields = _exprs(query.fields)
+        conditions = [query.where] if query.where is not None else []
+        hidden = any(field.target == Path("payload", (), field.target.at) for field in query.fields if field.target)
+        stage = self._payload(scope, [] if hidden else fields, [*fields, *conditions])
+        row = FieldList(self.emitter, scope, query.fields, _names(conditions))
+        stage += row.lines
+        lines = _guarded("SELECT", stage)
+        inner = row.after(scope)
+        if query.where is not None:
+            lines += self._where(query.where, inner, conditions)
+        return [*lines, f"rows.append((i, {row.text()}))"]
+
+    def _payload(self, scope: Scope, always: Iterable[Expr], everything: Iterable[Expr]) -> list[str]:
+        """Decode the payload once and for all, if an expression needs it on every path through this clause."""
+        if scope.payload is not None or not any(map(_always_decodes, always)):
+            return []
+        scope.payload = Code("p", simple=True)
+        lines = ["p = decoded(event)"]
+        for steps, count in Counter(_payload_steps(everything)).items():
+            if count > 1:
+                code = self.emitter.path(Path("payload", steps, 0), replace(scope, listed={}, shadow={}))
+                local = self.emitter.name("v")
+                lines.append(f"{local} = {code.text}")
+                scope.known[steps] = Code(local, simple=True)
+        return lines
+
+    def _where(self, where: Expr, scope: Scope, everything: Iterable[Expr]) -> list[str]:
+        lines = self._payload(scope, [where], everything)
+        condition = self.emitter.condition(where, scope)
+        test = [f"if not {condition.text}:", "    no_result.append(i)", "    continue"]
+        return _guarded("WHERE", lines + test) if lines or condition.raises else test
+
+    # -- FOREACH
+
+    def _foreach(self, query: Foreach) -> list[str]:
+        scope = Scope()
+        conditions = [query.where] if query.where is not None else []
+        inside = [*([query.incase] if query.incase is not None else []), *_exprs(query.do)]
+        stage = self._payload(scope, _exprs(query.fields), [*_exprs(query.fields), *conditions, *inside, *inside])
+        for field in query.fields:
+            if field.expr is None:
+                raise Problem(field.at, "FOREACH takes an array, not *", "name the array: FOREACH payload.list AS item")
+        last = query.fields[-1]
+        if last.target is not None and last.target.steps:
+            raise Problem(last.target.at, "the element needs a plain name", "FOREACH payload.list AS item")
+        row = FieldList(self.emitter, scope, query.fields, _names([*conditions, *inside]), keep=True)
+        stage += row.lines
+        stage.append(f"items = as_rows({self._items(last, row)}, {self.max_rows})")
+        outer = row.after(scope)
+        lines = _guarded("FOREACH", stage)
+        if query.where is not None:
+            lines += self._where(query.where, outer, conditions)
+        element = last.target.root if last.target is not None else "item"
+        return lines + self._loop(query, outer, row, element)
+
+    def _items(self, last: Field, row: FieldList) -> str:
+        # only the bare column is decoded; a JSON text from elsewhere is no array
+        if isinstance(last.expr, Path) and last.expr.root == "payload" and not last.expr.steps:
+            return "decoded(event)"
+        return row.last.text
+
+    def _loop(self, query: Foreach, outer: Scope, row: FieldList, element: str) -> list[str]:
+        scope = replace(outer, shadow={**outer.shadow, element: Code("item", simple=True)})
+        body: list[str] = []
+        if query.incase is not None:
+            condition = self.emitter.condition(query.incase, scope)
+            body += _guarded("INCASE", [f"if not {condition.text}:", "    continue"], "break")
+        whole = row.text(star=True, extra={element: "item"})
+        if query.do:
+            inner = FieldList(self.emitter, scope, query.do, set(), columns=whole)
+            body += _guarded("DO", inner.lines, "break")
+            whole = inner.text()
+        body.append(f"rows.append((i, {whole}))")
+        return [
+            "start = len(rows)",
+            "for item in items:",
+            *_indented(body, 1),
+            "else:",
+            "    if len(rows) == start:",
+            "        no_result.append(i)",
+            "    continue",
+            "del rows[start:]",
+        ]
+
+
+def _indented(lines: Iterable[str], levels: int) -> list[str]:
+    return ["    " * levels + line for line in lines]
+
+
+def _guarded(clause: str, lines: list[str], leave: str = "continue") -> list[str]:
+    """Lines, whose exception fails the event."""
+    if not lines:
+        return []
+    handler = ["except Exception as exc:", f"    exceptions[i] = Failed({clause!r}, exc)", f"    {leave}"]
+    return ["try:", *_indented(lines, 1), *handler]
+
+
+# -- what expressions refer to
+
+
+def _exprs(fields: Iterable[Field]) -> list[Expr]:
+    return [field.expr for field in fields if field.expr is not None]
+
+
+def _paths(exprs: Iterable[Expr]) -> Iterable[Path]:
+    for expr in exprs:
+        for node in walk(expr):
+            if isinstance(node, Path):
+                yield node
+                for step in node.steps:
+                    if isinstance(step, By):
+                        yield from _paths([step.path])
+
+
+def _names(exprs: Iterable[Expr]) -> set[str]:
+    """Every name that is looked up."""
+    return {path.root for path in _paths(exprs)}
+
+
+def _payload_steps(exprs: Iterable[Expr]) -> Iterable[tuple[Step, ...]]:
+    for path in _paths(exprs):
+        if path.root == "payload" and path.steps and not any(isinstance(step, By) for step in path.steps):
+            yield path.steps
+
+
+def _always_decodes(expr: Expr) -> bool:
+    """Is a part of the payload read whenever this is evaluated?"""
+    if isinstance(expr, Path):
+        return expr.root == "payload" and bool(expr.steps)
+    if isinstance(expr, And | Or):
+        return _always_decodes(expr.items[0])
+    if isinstance(expr, Case):
+        return _always_decodes(expr.subject if expr.subject is not None else expr.whens[0][0])
+    if isinstance(expr, Slice):
+        return _always_decodes(expr.path)
+    return any(map(_always_decodes, children(expr)))

@@ -1,0 +1,41 @@
+"""The functions of rule SQL."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from headrace_plugins.sql.errors import Problem
+from headrace_plugins.sql.functions.base import BUILTINS, Function
+from headrace_plugins.sql.nodes import Call, Literal
+
+__all__ = ["BUILTINS", "Function", "lookup"]
+
+_OWN_MODULE = "emqx_rule_funcs."
+
+
+def lookup(call: Call, others: Mapping[str, Function]) -> Function:
+    """The built-in or plugin's function a call means. Problem if there is none, or if it takes other arguments."""
+    name = call.name.removeprefix(_OWN_MODULE)
+    function = BUILTINS.get(name) or others.get(name)
+    if function is None:
+        raise Problem(call.at, f"there is no function {call.name}()", _near(name, [*BUILTINS, *others]))
+    given = len(call.args)
+    if given < function.least or (function.most is not None and given > function.most):
+        raise Problem(call.at, f"{function.name}() takes {function.arguments}, not {given}")
+    if function.check is not None:
+        literals = {i: arg.value for i, arg in enumerate(call.args) if isinstance(arg, Literal)}
+        try:
+            function.check(literals)
+        except ValueError as exc:
+            raise Problem(call.at, f"{function.name}(): {exc}") from None
+    return function
+
+
+def _near(name: str, known: list[str]) -> str:
+    if "." in name:
+        return "functions of other modules are not available"
+    if name.lower() in known:
+        return f"names are case-sensitive: {name.lower()}()"
+    near = difflib.get_close_matches(name, known, 3)
+    return "did you mean " + ", ".join(f"{word}()" for word in near) + "?" if near else ""

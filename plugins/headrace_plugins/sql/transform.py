@@ -1,0 +1,57 @@
+"""The transform: one query over the events of a rule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from headrace import Batch, ComponentConfig, Context, Inputs, Output, Transform
+from headrace_plugins.sql.compiler import compile_query
+from headrace_plugins.sql.functions import Function
+from headrace_plugins.sql.parser import parse
+
+__all__ = ["Sql", "SqlConfig"]
+
+
+def _check(query: str) -> str:
+    parse(query)
+    return query
+
+
+_EVENTS = ("$events/", "$bridges/", "$sources/")
+
+
+class SqlConfig(ComponentConfig):
+    """Options of the ``sql`` transform."""
+
+    query: Annotated[str, AfterValidator(_check)] = Field(
+        description="The query, in the SQL of EMQX rules.", examples=['SELECT payload.msg AS msg FROM "t/#"']
+    )
+    max_rows: int = Field(10_000, ge=1, description="How many elements FOREACH takes of one event; more are an error.")
+
+
+class Sql(Transform[SqlConfig]):
+    """Selects, filters and computes with SQL."""
+
+    name = "sql"
+
+    def __init__(self, config: SqlConfig, ctx: Context) -> None:
+        super().__init__(config, ctx)
+        self.query = parse(config.query)
+        functions = {name: Function.of(name, call) for name, call in ctx.functions.items()}
+        self.compiled = compile_query(
+            config.query, self.query, rule=ctx.name, max_rows=config.max_rows, functions=functions
+        )
+
+    def process(self, batch: Batch) -> Output:
+        rows: list[tuple[int, dict[str, Any]]] = []
+        no_result: list[int] = []
+        exceptions: dict[int, Exception] = {}
+        self.compiled.run(batch, rows, no_result, exceptions)
+        return Output(rows, no_result, exceptions)
+
+    def inputs(self) -> Inputs:
+        names = [topic.name for topic in self.query.topics]
+        events = tuple(name for name in names if name.startswith(_EVENTS))
+        return Inputs(tuple(name for name in names if name not in events), events)
