@@ -15,8 +15,8 @@ __all__ = ["InvalidConfig", "Mark", "Problem", "Problems", "Text", "looks_secret
 _WORDS = r"(?:passw|passphrase|secret|token|api[_-]?key|authorization|cookie|credential)"
 _SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
 _SECRET = re.compile(
-    rf"""(?ix) ({_WORDS}[\w-]*["']?\s*[:=]\s*)
-        ("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,}}\]]+(?:\ +[^\s,}}\]\#]+)*)"""
+    rf"""(?ix) ({_WORDS}[\w-]{{0,40}}["']?\s{{0,9}}[:=]\s{{0,9}})  # bounded: a log line may be very long
+        ("(?:[^"\\]|\\.)*"|'[^']*'|(?:\$\{{[^}}]*\}}|[^\s,}}\]]|\ +(?=[^\s,}}\]\#]))+)"""
 )
 _USERINFO = re.compile(r"(://[^\s/@:]*:)([^\s/@]+)(?=@)")
 _REFERENCE = re.compile(r"""["']?\$\{(?:env|file):[^}]*\}["']?\Z""")
