@@ -70,7 +70,7 @@ class Registry:
                 continue
             try:
                 registry.register(point.load(), row)
-            except Exception as exc:  # noqa: BLE001 - a plugin may raise anything at import
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin may raise anything at import
                 row.error = f"{type(exc).__name__}: {exc}"
         return registry
 
@@ -79,7 +79,11 @@ class Registry:
         row = row or PluginRow(getattr(plugin, "__name__", repr(plugin)), "?", "")
         if row not in self.rows:
             self.rows.append(row)
-        low, high = getattr(plugin, "headrace_api", (API_VERSION, API_VERSION))
+        given = getattr(plugin, "headrace_api", (API_VERSION, API_VERSION))
+        try:
+            low, high = map(int, given)
+        except (TypeError, ValueError):
+            raise PluginError(f"headrace_api must be (lowest, highest), not {given!r}") from None
         if not low <= API_VERSION <= high:
             raise PluginError(f"made for plugin API {low} to {high}, this is {API_VERSION}")
         if self._pm.has_plugin(row.name):
@@ -113,11 +117,15 @@ class Registry:
                 for cls in classes:
                     name = _component_name(cls, base, kind)
                     self._check_free(kind, name)
+                    if (kind, name) in components:
+                        raise PluginError(f"the {kind} name {name!r} is given twice")
                     components[kind, name] = cls
         functions: dict[str, Callable[..., Any]] = {}
         for given in self._pm.subset_hook_caller("register_functions", others)():
             for name, function in given.items():
                 self._check_free("function", name)
+                if not callable(function):
+                    raise PluginError(f"the function {name!r} is {function!r}, nothing to call")
                 functions[name] = function
         return components, functions
 
