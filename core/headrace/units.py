@@ -54,7 +54,7 @@ def format_duration(seconds: float) -> str:
     for unit in ("d", "h", "m", "s"):
         if seconds and seconds % _DURATION[unit] == 0:
             return f"{int(seconds / _DURATION[unit])}{unit}"
-    return f"{round(seconds * 1000, 3):g}ms" if seconds else "0s"
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"
 
 
 def format_size(size: int) -> str:
