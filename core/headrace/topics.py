@@ -90,8 +90,10 @@ class TopicIndex(Generic[T]):
         self._root: _Node[T] = _Node()
         self._remember = remember
         self._known: dict[str, tuple[T, ...]] = {}
+        self._order: dict[int, int] = {}  # id of a value → when it came
 
     def add(self, filter: str, value: T) -> None:
+        self._order.setdefault(id(value), len(self._order))
         node = self._root
         levels = filter.split("/")
         for level in levels[:-1]:
@@ -103,12 +105,12 @@ class TopicIndex(Generic[T]):
         self._known.clear()
 
     def match(self, topic: str) -> tuple[T, ...]:
-        """Every value whose filter matches, each once, in the order they were found."""
+        """Every value whose filter matches, each once, in the order they were added."""
         found = self._known.get(topic)
         if found is None:
             values: dict[int, T] = {}
             self._walk(self._root, topic.split("/"), 0, topic[:1] == "$", values)
-            found = tuple(values.values())
+            found = tuple(sorted(values.values(), key=lambda value: self._order[id(value)]))
             if len(self._known) >= self._remember:
                 self._known.clear()
             self._known[topic] = found

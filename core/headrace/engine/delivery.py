@@ -63,7 +63,8 @@ class SinkRunner:
         self._loop = asyncio.get_running_loop()
         self._open = False
         self._scheduled = False
-        self._resume_at = 0.0
+        self._resume_at = 0.0  # after an outage's pause
+        self._asked_until = 0.0  # the peer asked to wait
         self._timer: asyncio.TimerHandle | None = None
         self._writing = 0  # events inside write() now
         self._window: deque[Taken] = deque()
@@ -153,7 +154,7 @@ class SinkRunner:
         self._scheduled = False
         if not self._open:
             return
-        wait = self._resume_at - self._loop.time()
+        wait = max(self._resume_at, self._asked_until) - self._loop.time()
         if wait > 0:
             self._wake_in(wait)
             return
@@ -192,7 +193,13 @@ class SinkRunner:
         return begun
 
     async def _write(self, items: list[Item]) -> None:
+        settled = bytearray(len(items))  # of this call: an item may be in another one before this one returns
+
         def done(index: int, error: Exception | None) -> None:
+            if settled[index]:
+                self.log.warning("the sink settled event %s twice; only the first counts", items[index].event.id)
+                return
+            settled[index] = 1
             self._settle(items[index], error)
 
         outcome: Exception | None = None
@@ -200,16 +207,14 @@ class SinkRunner:
             await self.sink.write([item.event for item in items], done)
         except Exception as exc:  # noqa: BLE001 - a sink may raise anything
             outcome = exc
-        for item in items:
-            if item.state == WRITING:
+        for index, item in enumerate(items):
+            if not settled[index]:
+                settled[index] = 1
                 self._settle(item, outcome)
 
     # -- settling ------------------------------------------------------------------------------------------------
 
     def _settle(self, item: Item, error: Exception | None, release: bool = True) -> None:
-        if item.state != WRITING:
-            self.log.warning("the sink settled event %s twice; the second time is ignored", item.event.id)
-            return
         self._writing -= 1
         if error is None:
             self._successes += 1
@@ -227,7 +232,7 @@ class SinkRunner:
         failure = self._policy.classify(error)
         self.status.error(failure.reason)
         if failure.wait:
-            self._pause(failure.wait)
+            self._asked_until = max(self._asked_until, self._loop.time() + failure.wait)
         if isinstance(error, NotConnected) and self._open:
             self._open = False
             self._spawn(self._bring_up())
@@ -261,7 +266,7 @@ class SinkRunner:
             return  # one of many that failed together: the pause is set
         if not self._pace.failing:
             self.log.warning("the peer is out, waiting: %s", failure.reason)
-        self._pause(self._pace.failed())
+        self._resume_at = now + self._pace.failed()
         self.status.set("degraded", failure.reason)
 
     def _recovered(self) -> None:
@@ -269,9 +274,6 @@ class SinkRunner:
         self._resume_at = 0.0
         if self.status.set("running"):
             self.log.info("the peer is back")
-
-    def _pause(self, seconds: float) -> None:
-        self._resume_at = max(self._resume_at, self._loop.time() + seconds)
 
     def _wake_in(self, seconds: float) -> None:
         if self._timer is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.engine.delivery import SinkRunner
-from headrace.lanes import WRITING, Item
+from headrace.lanes import Item
 
 __all__ = ["JoinedRunner"]
 
@@ -21,7 +21,7 @@ class JoinedRunner(SinkRunner):
         batch = self._options.batch
         if self._too_few():
             return
-        heads = self._lanes.take(batch.size)
+        heads = self._lanes.take(1 if self._pace.failing else batch.size)
         for item in [head for head in heads if head.alone]:
             self._request([item])
         self._request([head for head in heads if not head.alone])
@@ -46,7 +46,7 @@ class JoinedRunner(SinkRunner):
             return
         batch = self._options.batch
         followers: dict[Item, list[Item]] = {}
-        room = batch.size - len(heads)
+        room = 0 if self._pace.failing else batch.size - len(heads)
         for head in heads:
             if room <= 0 or head.alone:
                 break
@@ -71,17 +71,23 @@ class JoinedRunner(SinkRunner):
         try:
             await write([item.event for item in items], self._options.batch.as_)
         except Exception as exc:  # noqa: BLE001 - a sink may raise anything
-            blame = len(items) > 1 and self._successes > items[0].mark
+            failure = self._policy.classify(exc)
+            outage = failure.later or (failure.network and self._successes == items[0].mark)
+            apart = len(items) > 1 and not outage
             for head in heads:
                 behind = followers.get(head, [])
                 self._writing -= len(behind)
                 self._lanes.put_back(behind)
                 for item in (head, *behind):
-                    item.alone = item.alone or blame
-                self._settle(head, exc)
+                    item.alone = item.alone or apart
+                if apart:  # nobody is blamed for what the whole request did
+                    self._writing -= 1
+                    self._lanes.again(head)
+                else:
+                    self._settle(head, exc)
+            self._schedule()
         else:
             for head in heads:
                 for item in followers.get(head, ()):
                     self._settle(item, None, release=False)
-                if head.state == WRITING:
-                    self._settle(head, None)
+                self._settle(head, None)
