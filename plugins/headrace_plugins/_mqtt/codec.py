@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "Connect",
     "ProtocolError",
+    "Rest",
     "Topics",
     "decode_connect",
     "decode_properties",
@@ -227,6 +228,31 @@ def missing(data: bytes | bytearray) -> int:
     except ProtocolError:
         return len(data) + 1
     return start + length
+
+
+class Rest:
+    """What was read of a packet that is not whole yet. However small the pieces are, each byte is copied twice."""
+
+    __slots__ = ("_data", "_need")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._need = 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def keep(self, data: bytes) -> bool:
+        """Add bytes. True if there may be a whole packet now."""
+        self._data += data
+        self._need = missing(self._data)
+        return len(self._data) >= self._need
+
+    def take(self) -> bytes:
+        """All of it; none is left."""
+        data = bytes(self._data)
+        self._data = bytearray()
+        return data
 
 
 # -- packets read ----------------------------------------------------------------------------------------------

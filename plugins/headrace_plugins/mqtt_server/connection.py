@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from headrace_plugins._mqtt import codec
 from headrace_plugins._mqtt.codec import ProtocolError
+from headrace_plugins._mqtt.intake import Incoming
+from headrace_plugins._mqtt.messages import message, message_base
 from headrace_plugins.mqtt_server import records
-from headrace_plugins.mqtt_server.intake import BATCH, BATCH_BYTES, EVENT_BYTES, Chunk
-from headrace_plugins.mqtt_server.records import message
 from headrace_plugins.mqtt_server.sessions import Session
 from headrace_plugins.mqtt_server.wire import Wire
 
@@ -27,8 +26,6 @@ FOREVER = 0xFFFFFFFF
 MAX_UNRELEASED = 10_000
 """QoS 2 messages a device may leave unreleased."""
 
-_ANSWER = (b"", b"\x40\x02", b"\x50\x02")  # PUBACK, PUBREC: first byte and length
-
 
 class Connection(Wire):
     """Waits for CONNECT (``session`` is None), then has a session, then is ``closed``.
@@ -37,8 +34,7 @@ class Connection(Wire):
     """
 
     __slots__ = (
-        "_aliases", "_chunk", "_chunks", "_columns", "_left", "_unacked", "_v5", "_will",
-        "connect", "connected_at", "held", "paused", "properties", "session",
+        "_aliases", "_columns", "_left", "_v5", "_will", "connect", "connected_at", "incoming", "properties", "session",
     )  # fmt: skip
 
     def __init__(self, server: MqttServer) -> None:
@@ -48,17 +44,11 @@ class Connection(Wire):
         self.session: Session | None = None
         self.properties: dict[str, Any] = {}
         """Those of its DISCONNECT."""
-        self.held = 0
-        """Memory of its unsettled messages, about."""
-        self.paused = False
-        """Not read because it holds too much; its keepalive stands still."""
+        self.incoming = Incoming(server.intake, self)
         self._v5 = False
         self._will: codec.Will | None = None
         self._columns: dict[str, Any] = {}
         self._aliases: dict[int, str] | None = None
-        self._chunk: Chunk | None = None  # what this read brought so far
-        self._chunks: deque[Chunk] = deque()  # not settled, oldest first
-        self._unacked = 0
         self._left = False
 
     # -- messages ----------------------------------------------------------------------------------------------
@@ -67,30 +57,26 @@ class Connection(Wire):
         if header & 0xF0 != codec.PUBLISH or self.session is None:
             self._control(header, data, start, end)
             return True
-        server = self.server
+        server, incoming = self.server, self.incoming
         topic, payload, packet_id, found = codec.decode_publish(data, header, start, end, self._v5, server.topics)
         if found:
             topic = self._alias(topic, found)
         qos = header >> 1 & 3
-        if self.held >= server.intake.limit:
+        if incoming.held >= server.intake.limit:
             if qos:
-                self._pause()
+                incoming.pause()
+                self.stop()
             else:
                 server.drop("queue_full")
             return not qos
         if qos and (qos == 2 or self._v5) and not self._is_new(qos, packet_id):
             return True
-        chunk = self._chunk or self._begin()
-        chunk.events.append(message(self._columns, topic, payload, qos, header & 9, found, self.now))
-        if qos:
-            chunk.acks += _ANSWER[qos] + packet_id
-            self._unacked += 1
-        cost = end - start + EVENT_BYTES
-        chunk.cost += cost
-        self.held += cost
-        if len(chunk.events) == BATCH or chunk.cost > BATCH_BYTES:
-            self.taken()
+        event = message(self._columns, self.session.clientid, topic, payload, header, found, self.now)
+        incoming.add(event, end - start, qos, packet_id)
         return True
+
+    def taken(self) -> None:
+        self.incoming.hand_on()
 
     def _alias(self, topic: str, found: dict[str, Any]) -> str:
         alias = found.get("Topic-Alias")
@@ -108,79 +94,24 @@ class Connection(Wire):
 
     def _is_new(self, qos: int, packet_id: bytes) -> bool:
         """False for a QoS 2 message that came before: then only its answer is owed."""
-        if self._v5 and self._unacked >= self.server.config.receive_maximum:
+        incoming = self.incoming
+        if self._v5 and incoming.unacked >= self.server.config.receive_maximum:
             raise ProtocolError("more messages unacknowledged than Receive-Maximum", RECEIVE_MAXIMUM)
         if qos == 1:
             return True
-        assert self.session is not None
-        received = self.session.received
-        if packet_id in received:
-            self._answer_again(packet_id, received[packet_id])
+        if packet_id in incoming.received:
+            incoming.answer_again(qos, packet_id, incoming.received[packet_id])
             return False
-        if len(received) >= MAX_UNRELEASED:
+        if len(incoming.received) >= MAX_UNRELEASED:
             raise ProtocolError("too many QoS 2 messages unreleased", QUOTA_EXCEEDED)
-        received[packet_id] = chunk = self._chunk or self._begin()
-        chunk.ids.append(packet_id)
         return True
 
-    def _answer_again(self, packet_id: bytes, first: Chunk | None) -> None:
-        if first is not None and first.owner is self:
-            return  # sent twice on one connection: it gets the answer of the first
-        self.taken()
-        again = self._begin()
-        again.acks += _ANSWER[2] + packet_id
-        self._unacked += 1
-        self._chunk = None
-        if first is None:
-            self.settled(again, None)
-        else:  # came by the connection before, and is not settled yet
-            first.followers.append(again)
+    def answer(self, acks: bytes) -> None:
+        if not self.closed:
+            self.out += acks
 
-    # -- chunks ------------------------------------------------------------------------------------------------
-
-    def _begin(self) -> Chunk:
-        chunk = self._chunk = Chunk(self)
-        self._chunks.append(chunk)
-        return chunk
-
-    def taken(self) -> None:
-        chunk, self._chunk = self._chunk, None
-        if chunk is not None:
-            self.server.intake.put(chunk)
-
-    def settled(self, chunk: Chunk, error: Exception | None) -> None:
-        """The engine has a chunk, or will not have it; answers go out with the next ``flush``."""
-        chunk.done = True
-        if chunk.ids:
-            assert self.session is not None
-            received = self.session.received
-            for packet_id in chunk.ids:
-                if received.get(packet_id) is chunk:
-                    if error is None:
-                        received[packet_id] = None
-                    else:
-                        del received[packet_id]
-        if error is not None and chunk.acks:
-            self.fail("refused", QUOTA_EXCEEDED)  # without an answer, so it sends them again
-        elif not self.closed:
-            while self._chunks and self._chunks[0].done:
-                acks = self._chunks.popleft().acks
-                self._unacked -= len(acks) >> 2
-                self.out += acks
-        for follower in chunk.followers:
-            follower.owner.settled(follower, error)
-            follower.owner.flush()
-
-    def _pause(self) -> None:
-        self.paused = True
-        self.server.intake.paused.add(self)
-        self.stop()
-
-    def resume(self) -> None:
-        """There is room again."""
-        self.paused = False
-        self.server.intake.paused.discard(self)
-        self.go_on()
+    def refuse(self) -> None:
+        self.fail("refused", QUOTA_EXCEEDED)  # without an answer, so it sends them again
 
     # -- other packets -----------------------------------------------------------------------------------------
 
@@ -200,12 +131,11 @@ class Connection(Wire):
         self.out += b"\xd0\x00"
 
     def _release(self, data: bytes, start: int, end: int) -> None:
-        assert self.session is not None
         packet_id = data[start : start + 2]
         if end - start < 2:
             raise ProtocolError("the packet is cut short")
-        known = packet_id in self.session.received
-        self.session.received.pop(packet_id, None)
+        known = packet_id in self.incoming.received
+        self.incoming.received.pop(packet_id, None)
         self.out += codec.encode_packet(codec.PUBCOMP, packet_id, UNKNOWN_ID if self._v5 and not known else b"")
 
     def _subscribe(self, data: bytes, start: int, end: int) -> None:
@@ -292,10 +222,11 @@ class Connection(Wire):
         )
         session.expiry = server.expiry(wanted)
         session.conn, self.session = self, session
+        self.incoming.received = session.received
         self._will = connect.will
         self.keepalive = connect.keepalive * 1.5
         self.connected_at = self.now
-        self._columns = records.message_base(assigned, connect.username, self.peer, server.node)
+        self._columns = message_base(server.node, records.common(assigned, connect.username, self.peer))
         self.out += server.connack(connect, present, int(session.expiry))
         server.emit(self, records.connected(self, connect, server.node))
         self.flush()
@@ -305,7 +236,7 @@ class Connection(Wire):
         if self._left or session is None or connect is None:
             return
         self._left = True
-        self.server.intake.paused.discard(self)
+        self.incoming.forget()
         self.server.emit(self, records.disconnected(self, connect, self.server.node))
         if self._will is not None:
             self.server.will(self, self._will, self._columns)
@@ -317,7 +248,7 @@ class Connection(Wire):
         self.close(reason, bytes((codec.DISCONNECT, 1, code)) if known else b"")
 
     def expired(self) -> None:
-        if self.paused:  # it could not send
+        if self.incoming.paused:  # it could not send
             return
         if self.session is None:
             self.close("connect_timeout")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headrace_plugins._mqtt.intake import Chunk
     from headrace_plugins.mqtt_server.connection import Connection
-    from headrace_plugins.mqtt_server.intake import Chunk
 
 
 class Session:

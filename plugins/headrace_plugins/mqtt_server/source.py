@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Source
 from headrace_plugins._mqtt import codec
+from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.users import Users
 from headrace_plugins.mqtt_server import records
 from headrace_plugins.mqtt_server.config import MqttServerConfig, TlsOptions, split_address
 from headrace_plugins.mqtt_server.connection import Connection
-from headrace_plugins.mqtt_server.intake import EVENT_BYTES, Chunk, Intake
 from headrace_plugins.mqtt_server.sessions import Sessions
 from headrace_plugins.mqtt_server.wire import Wire
 
@@ -161,11 +161,8 @@ class MqttServer(Source[MqttServerConfig]):
         if self.intake.held > 2 * self.config.max_buffer:  # nobody waits for its answer, so nobody can be held back
             self.drop("queue_full")
             return
-        chunk = Chunk(conn)
-        chunk.events.append(event)
-        chunk.cost = EVENT_BYTES
-        conn.held += EVENT_BYTES
-        self.intake.put(chunk)
+        conn.incoming.add(event, 0, 0, b"")
+        conn.incoming.hand_on()
 
     def _sweep(self) -> None:
         # one timer for all connections: keepalives, closing ones that linger, wills and sessions that are due

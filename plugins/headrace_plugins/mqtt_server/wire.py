@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from headrace import now_ms
 from headrace_plugins._mqtt import codec
@@ -21,7 +21,6 @@ class Wire(asyncio.Protocol):
     """Calls ``packet`` for each whole packet, ``gone`` once at the end. Nothing that comes in makes it raise."""
 
     __slots__ = (
-        "_need",
         "_rest",
         "closed",
         "keepalive",
@@ -48,8 +47,7 @@ class Wire(asyncio.Protocol):
         """When the bytes at hand were read."""
         self.keepalive = server.config.connect_timeout
         """Seconds without a whole packet after which it is closed; 0 is never."""
-        self._rest: bytearray | None = None  # a packet in part; all that came, while stopped
-        self._need = 0
+        self._rest: codec.Rest | None = None  # a packet in part; all that came, while stopped
 
     @abstractmethod
     def packet(self, header: int, data: bytes, start: int, end: int) -> bool:
@@ -78,7 +76,7 @@ class Wire(asyncio.Protocol):
     # -- asyncio's side ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self.transport = transport
         self.peer = Peer(transport)
         self.seen = self.server.tick
@@ -143,21 +141,19 @@ class Wire(asyncio.Protocol):
     def _keep(self, data: bytes) -> bool:
         """True if a whole packet may be there."""
         if self._rest is None:
-            self._rest = bytearray(data)
-        else:
-            self._rest += data
-        self._need = codec.missing(self._rest)
+            self._rest = codec.Rest()
         self.server.unread += len(data)
-        return len(self._rest) >= self._need
+        return self._rest.keep(data)
 
     def _check_room(self) -> None:
         if self.server.unread > self.server.config.max_buffer:
             self.refused(ProtocolError("packets in part fill the memory", QUOTA_EXCEEDED))
 
     def _take_rest(self) -> bytes:
-        rest, self._rest = bytes(self._rest or b""), None
-        self.server.unread -= len(rest)
-        return rest
+        data = self._rest.take() if self._rest is not None else b""
+        self._rest = None
+        self.server.unread -= len(data)
+        return data
 
     def _count_lost(self, data: bytes) -> None:
         # QoS 1 and 2 come again, QoS 0 does not
