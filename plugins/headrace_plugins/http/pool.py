@@ -36,7 +36,9 @@ class Pool:
         self._free: deque[Connection] = deque()
         self._connections: set[Connection] = set()
         self._closing: set[Connection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._dialling: set[Connection] = set()
+        """Those on their way: no transport yet."""
+        self._dials: set[asyncio.Task[None]] = set()
         self._pause_until = 0.0
         self._sweep_every = 0.5
         self._sweeper: asyncio.TimerHandle | None = None
@@ -78,9 +80,9 @@ class Pool:
     async def close(self) -> None:
         """End everything; what is unanswered fails."""
         self._closed = True
-        for task in self._connecting:
-            task.cancel()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
+        for dial in self._dials:
+            dial.cancel()
+        await asyncio.gather(*self._dials, return_exceptions=True)
         for connection in tuple(self._connections):
             connection.end("the connector was closed")
         self._fail_waiting("the connector was closed")
@@ -94,6 +96,7 @@ class Pool:
 
     def joined(self, connection: Connection) -> None:
         """A connection is up."""
+        self._dialling.discard(connection)
         if self._closed:
             connection.end("the connector was closed")
             return
@@ -178,20 +181,23 @@ class Pool:
 
     def _grow(self) -> None:
         """Open as many connections as there are requests without one; only one while none is up."""
-        room = self._config.pool_size - len(self._connections) - len(self._connecting)
+        room = self._config.pool_size - len(self._connections) - len(self._dialling)
         if not self._connections:
-            room = min(room, 1 - len(self._connecting))
+            room = min(room, 1 - len(self._dialling))
         elif self.loop.time() < self._pause_until:
             return
-        for _ in range(min(room, len(self._waiting) - len(self._connecting))):
-            task = self.loop.create_task(self._open_one())
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+        for _ in range(min(room, len(self._waiting) - len(self._dialling))):
+            connection = Connection(self)
+            self._dialling.add(connection)
+            dial = self.loop.create_task(self._dial(connection))
+            self._dials.add(dial)
+            dial.add_done_callback(self._dials.discard)
 
-    async def _open_one(self) -> None:
+    async def _dial(self, connection: Connection) -> None:
         try:
-            await self._connect(lambda: Connection(self))
+            await self._connect(lambda: connection)
         except Exception as exc:  # noqa: BLE001 - whatever it is, those who wait must learn of it
+            self._dialling.discard(connection)
             self._refused(self._reason(exc))
 
     async def _connect(self, protocol: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Transport, asyncio.Protocol]:
@@ -207,7 +213,7 @@ class Pool:
         self._ctx.metrics.add("connect_failed")
         if self._connections:
             self._pause_until = self.loop.time() + _PAUSE
-        elif len(self._connecting) <= 1:  # the last one, which is this
+        elif not self._dialling:
             if status.set("degraded", reason):
                 self._ctx.log.warning("%s: %s", self._ctx.name, reason)
             self._fail_waiting(reason)

@@ -111,6 +111,10 @@ class FaultServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    def listen_no_more(self) -> None:
+        """Refuse new connections; those there are go on."""
+        self._server.close()
+
     @property
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
@@ -131,7 +135,9 @@ class FaultServer:
         self.most_open = max(self.most_open, self.open)
         self._changed.set()
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError
+            ):
                 await self._serve(self.connections, reader, writer)
         finally:
             self._tasks.discard(task)

@@ -271,5 +271,5 @@ async def test_after_a_closing_answer_the_rest_is_left_for_another_connection(ex
     assert one.transport.aborted
     waiting = one.connection.pool._waiting
     assert [(exchange.index, exchange.resent) for exchange in waiting] == [(1, False), (2, False)]
-    for task in one.connection.pool._connecting:
+    for task in one.connection.pool._dials:
         task.cancel()
