@@ -15,7 +15,7 @@ from headrace.config import InvalidConfig, effective, to_yaml
 from headrace.config.problems import Mark, Problems, Text
 from headrace.config.tree import Node
 from headrace.config.validate import validate
-from headrace.errors import PluginError
+from headrace.errors import HeadraceError, PluginError
 from headrace.events import Event, json_bytes, new_id, now_ms
 from headrace.reference import Option, example, options, summary
 from headrace.registry import KINDS, Kind, Registry
@@ -212,7 +212,10 @@ def _message(args: argparse.Namespace) -> Event:
 def _payload(given: str) -> str | bytes:
     if not given.startswith("@"):
         return given
-    data = sys.stdin.buffer.read() if given == "@-" else Path(given[1:]).read_bytes()
+    try:
+        data = sys.stdin.buffer.read() if given == "@-" else Path(given[1:]).read_bytes()
+    except OSError as exc:
+        raise HeadraceError(f"cannot read {given[1:]}: {exc.strerror}") from exc
     try:
         return data.decode()
     except UnicodeDecodeError:

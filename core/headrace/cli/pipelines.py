@@ -70,8 +70,12 @@ def _lint(args: argparse.Namespace) -> int:
             print(problem)
         for text in broken:
             print(f"warning: {text}")
-        print(f"{errors} errors, {warnings + len(broken)} warnings", file=sys.stderr)
+        print(f"{_count(errors, 'error')}, {_count(warnings + len(broken), 'warning')}", file=sys.stderr)
     return 78 if errors else 0
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _broken(result: Checked) -> list[str]:

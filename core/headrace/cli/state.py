@@ -73,7 +73,10 @@ def ask(path: Path) -> dict[str, Any]:
         raise NotRunning(f"the pipeline at {path} does not answer within {PATIENCE:g} s") from None
     except OSError as exc:
         raise NotRunning(f"nothing answers at {path}: {exc.strerror}") from exc
-    document: dict[str, Any] = json.loads(data)
+    try:
+        document: dict[str, Any] = json.loads(data)
+    except ValueError:
+        raise NotRunning(f"the pipeline at {path} gave no whole answer") from None
     return document
 
 

@@ -1,0 +1,422 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import headrace
+from headrace import passwords
+from headrace.cli import main
+
+ROOT = Path(__file__).parents[2]
+GOOD = """
+name: plant
+sources: {g: {type: generate, rate: 0, count: 3}}
+rules: {r: {transforms: [{type: sql, query: 'SELECT clientid, payload.seq AS seq FROM "#"'}], to: out}}
+sinks: {out: {type: console}}
+"""
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Headrace = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Headrace:
+    """``cli("lint", "p.yaml")``: what the command gave, run in an empty directory with a state directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    Path("good.yaml").write_text(GOOD)
+
+    def run(*argv: str) -> Result:
+        try:
+            code = main(argv)
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        return Result(code, *capfd.readouterr())
+
+    return run
+
+
+def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "headrace.cli", *argv],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+# -- the command itself --------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command(cli: Headrace) -> None:
+    result = cli("--help")
+    assert result.code == 0
+    for command in (
+        "run",
+        "lint",
+        "status",
+        "list",
+        "show",
+        "plugins",
+        "passwd",
+        "sql",
+        "dlq",
+        "new",
+        "demo",
+        "schema",
+    ):
+        assert f"\n    {command} " in result.out
+    assert cli("--version").out == f"headrace {headrace.__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["rnu"], ["lint", "--no-such-option"], ["list", "things"], ["run"], ["lint"]])
+def test_wrong_usage_exits_with_2(cli: Headrace, argv: list[str]) -> None:
+    result = cli(*argv)
+    assert (result.code, result.out) == (2, "")
+    assert "headrace" in result.err
+
+
+def test_run_without_a_configuration_says_what_to_do(cli: Headrace) -> None:
+    assert "headrace new pipeline" in cli("run").err
+
+
+def test_only_run_imports_the_stream(cli: Headrace) -> None:
+    code = "import sys; from headrace.cli import main; main(['lint', 'good.yaml']); sys.exit('faust' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_reader_that_leaves_is_no_traceback(cli: Headrace) -> None:
+    process = start("schema")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(20) == 1
+
+
+# -- lint and show config ------------------------------------------------------------------------------------------
+
+
+def test_a_good_configuration_passes_lint(cli: Headrace) -> None:
+    assert cli("lint", "good.yaml") == (0, "", "0 errors, 0 warnings\n")
+    assert json.loads(cli("lint", "-o", "json", "good.yaml").out) == {"ok": True, "problems": [], "broken": []}
+
+
+def test_lint_shows_every_problem_and_exits_with_78(cli: Headrace) -> None:
+    Path("bad.yaml").write_text(GOOD + "sink: {}\nshutdown_timeout: 5\n")
+    result = cli("lint", "bad.yaml")
+    assert result.code == 78
+    assert result.out.splitlines() == [
+        "bad.yaml:6:1: error: unknown key 'sink' (did you mean 'sinks'?)",
+        "    6 | sink: {}",
+        "      | ^",
+        "bad.yaml:7:19: error: shutdown_timeout: a duration needs a unit, such as 5s or 100ms",
+        "    7 | shutdown_timeout: 5",
+        "      |                   ^",
+    ]
+    assert result.err == "2 errors, 0 warnings\n"
+    found = json.loads(cli("lint", "-o", "json", "bad.yaml").out)
+    assert found["ok"] is False
+    assert [(p["file"], p["line"], p["column"]) for p in found["problems"]] == [("bad.yaml", 6, 1), ("bad.yaml", 7, 19)]
+
+
+def test_an_error_in_sql_points_into_the_query(cli: Headrace) -> None:
+    Path("bad.yaml").write_text('rules:\n  r:\n    to: []\n    sql: |\n      SELECT topic\n      AS x y FROM "t/#"\n')
+    result = cli("lint", "bad.yaml")
+    assert result.code == 78
+    assert "\nbad.yaml:6:12: error: rules.r.sql.query: found y" in result.out
+
+
+def test_lint_takes_several_paths_and_overrides(cli: Headrace) -> None:
+    Path("more.yaml").write_text("sinks: {second: {type: console}}\n")
+    result = cli(
+        "lint", "-c", "good.yaml", "more.yaml", "--set", "rules.r.to=[out, second]", "--set", "sinks.out.ttl=5"
+    )
+    assert result.code == 78
+    assert result.out.startswith("--set:1:15: error: sinks.out.ttl: a duration needs a unit")
+
+
+def test_show_config_is_the_configuration_as_understood_without_secrets(
+    cli: Headrace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "hunter2")
+    Path("more.yaml").write_text(
+        'connectors: {far: {type: http, url: "http://me:hunter2@localhost:1", headers: {X-Token: "${env:CANARY}"}}}\n'
+    )
+    for form in ("text", "json"):
+        result = cli("show", "config", "good.yaml", "more.yaml", "--set", "sinks.out.pretty=true", "-o", form)
+        assert result.code == 0
+        assert "pretty" in result.out
+        assert "hunter2" not in result.out + result.err
+    assert cli("show", "config", "good.yaml", "--set", "x=1").code == 78
+    assert "max_attempts: 10" in cli("show", "config", "good.yaml", "--defaults").out
+
+
+# -- run and status ------------------------------------------------------------------------------------------------
+
+
+def test_run_refuses_a_wrong_configuration_with_78(cli: Headrace) -> None:
+    result = cli("run", "good.yaml", "--set", "sinks.out.tpye=console")
+    assert result.code == 78
+    assert "unknown key 'tpye' (did you mean 'type'?)" in result.err
+
+
+@pytest.fixture
+def running(cli: Headrace) -> Iterator[subprocess.Popen[str]]:
+    process = start("run", "good.yaml", "--log", "json")
+    yield process
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = 20) -> Any:
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return value
+
+
+def status(cli: Headrace, *argv: str) -> Any:
+    result = cli("status", *argv, "-o", "json")
+    return json.loads(result.out) if result.code == 0 else None
+
+
+def test_run_until_sigterm(cli: Headrace, running: subprocess.Popen[str]) -> None:
+    def delivered() -> Any:
+        found = status(cli, "good.yaml")
+        return found and found["sinks"]["out"]["counters"]["success"] == 3 and found
+
+    found = wait_for(delivered)
+    assert (found["name"], found["state"]) == ("plant", "running")
+    assert status(cli, "--name", "plant")["name"] == "plant"
+    assert status(cli, "state/headrace/plant")["name"] == "plant"
+    assert status(cli)["name"] == "plant"
+    text = cli("status").out
+    assert text.startswith("plant is running since ")
+    assert "sink    out   running" in text
+    running.send_signal(signal.SIGTERM)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert [json.loads(line) for line in out.splitlines()] == [{"clientid": f"device-{n}", "seq": 0} for n in range(3)]
+    for line in err.splitlines():
+        assert set(json.loads(line)) >= {"time", "level", "logger", "message"}
+    result = cli("status", "good.yaml")
+    assert result.code == 1
+    assert "no pipeline is running" in result.err
+
+
+def test_status_of_a_pipeline_that_does_not_run_says_so(cli: Headrace) -> None:
+    assert cli("status", "good.yaml")[:2] == (1, "")
+    assert cli("status") == (1, "", "headrace: no pipeline is running\n")
+    assert "no such file" in cli("status", "gone.yaml").err
+    Path("bad.yaml").write_text("stream: {url: embedded:x}")
+    assert "three slashes" in cli("status", "bad.yaml").err
+
+
+@pytest.fixture
+def answering(cli: Headrace) -> Iterator[Callable[[bytes], None]]:
+    """``answering(data)``: something listens as the pipeline ``fake`` and answers ``data`` once."""
+    path = Path("state/headrace/fake/status.sock")
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        threads: list[threading.Thread] = []
+
+        def serve(data: bytes) -> None:
+            def answer() -> None:
+                peer, _ = server.accept()
+                with peer:
+                    peer.sendall(data)
+
+            threads.append(threading.Thread(target=answer))
+            threads[-1].start()
+
+        yield serve
+        for thread in threads:
+            thread.join(10)
+
+
+def test_status_shows_reasons_errors_and_what_waits(cli: Headrace, answering: Callable[[bytes], None]) -> None:
+    document = {
+        "name": "fake", "state": "degraded", "reason": "sink s: refused", "since": time.time() - 7300,
+        "sources": {}, "connectors": {}, "rules": {},
+        "sinks": {"s": {"state": "degraded", "reason": "refused", "since": time.time() - 150, "last_error": "HTTP 500",
+                        "counters": {"matched": 5, "success": 0}}},
+        "stream": {"orphans": {"sink.old": {"events": 4, "bytes": 99}}, "dead_letters": {"kept": 2}},
+    }  # fmt: skip
+    answering(json.dumps(document).encode())
+    lines = cli("status", "--name", "fake").out.splitlines()
+    assert lines[0] == "fake is degraded since 2h ago: sink s: refused"
+    assert " ".join(lines[2].split()) == "sink s degraded 2m ago matched 5; refused; last error: HTTP 500"
+    assert lines[3:] == ["orphan sink.old: 4 events, 99 bytes", "dead letters: 2 since the start, see headrace dlq ls"]
+
+
+def test_an_answer_cut_off_is_no_traceback(cli: Headrace, answering: Callable[[bytes], None]) -> None:
+    answering(b'{"name": "fa')
+    result = cli("status", "--name", "fake")
+    assert (result.code, result.out) == (1, "")
+    assert "no whole answer" in result.err
+
+
+# -- what is installed ---------------------------------------------------------------------------------------------
+
+
+def test_list_names_types_and_who_brings_them(cli: Headrace) -> None:
+    result = cli("list", "sinks")
+    assert result.code == 0
+    assert [line.split()[:2] for line in result.out.splitlines()][1:3] == [["console", "console"], ["file", "file"]]
+    sources = json.loads(cli("list", "sources", "-o", "json").out)
+    assert {
+        "name": "generate",
+        "plugin": "generate",
+        "text": "Devices in turn say how warm and how damp it is.",
+    } in sources
+    for kind in ("transforms", "connectors", "functions"):
+        assert cli("list", kind).code == 0
+
+
+def test_show_tells_options_defaults_and_an_example(cli: Headrace) -> None:
+    text = cli("show", "file").out
+    assert "path         path     (required)  The file;" in text
+    assert "rotate.keep  integer  10" in text
+    assert "\n  type: file\n  path: events.jsonl" in text
+    (sink, connector) = sorted(json.loads(cli("show", "http", "-o", "json").out), key=lambda part: -len(part["kind"]))[
+        ::-1
+    ]
+    assert (sink["kind"], connector["kind"]) == ("sink", "connector")
+    assert {key: connector["options"][0][key] for key in ("name", "type", "default")} == {
+        "name": "url",
+        "type": "text",
+        "default": None,
+    }
+
+
+def test_show_of_an_unknown_type_names_the_near_one(cli: Headrace) -> None:
+    result = cli("show", "htp")
+    assert result.code == 2
+    assert "there is no type 'htp' (did you mean 'http'?)" in result.err
+
+
+def test_plugins_lists_where_each_comes_from(cli: Headrace) -> None:
+    rows = {line.split()[0]: line for line in cli("plugins").out.splitlines()}
+    assert rows["console"].split() == ["console", "headrace", headrace.__version__, "sink", "console"]
+    found = json.loads(cli("plugins", "-o", "json").out)
+    assert {row["error"] for row in found if row["distribution"] == "headrace"} == {None}
+
+
+# -- sql -----------------------------------------------------------------------------------------------------------
+
+QUERY = 'SELECT payload.a + 1 AS b, topic, clientid FROM "t/#" WHERE payload.a > 1'
+
+
+def test_sql_prints_the_row(cli: Headrace) -> None:
+    result = cli("sql", QUERY, "--topic", "t/9", "--payload", '{"a": 2}', "--clientid", "c9")
+    assert (result.code, result.out) == (0, '{"b":3,"topic":"t/9","clientid":"c9"}\n')
+    found = json.loads(cli("sql", QUERY, "--payload", '{"a": 2}', "-o", "json").out)
+    assert found["rows"] == [{"b": 3, "topic": "t/1", "clientid": "client"}]
+
+
+def test_sql_says_why_there_is_no_row(cli: Headrace) -> None:
+    result = cli("sql", QUERY, "--payload", '{"a": 1}')
+    assert (result.code, result.out) == (1, "")
+    assert "payload.a" in result.err
+    assert cli("sql", QUERY, "--topic", "other", "--payload", '{"a": 2}').code == 1
+    assert cli("sql", QUERY, "--payload", "no JSON").code == 1
+
+
+def test_sql_reads_the_payload_from_a_file(cli: Headrace, tmp_path: Path) -> None:
+    (tmp_path / "payload").write_bytes(b'{"a": 7}')
+    assert cli("sql", QUERY, "--payload", f"@{tmp_path}/payload").out.startswith('{"b":8')
+    result = cli("sql", QUERY, "--payload", "@gone")
+    assert (result.code, result.err) == (1, "headrace: cannot read gone: No such file or directory\n")
+
+
+def test_sql_points_at_an_error_in_the_query(cli: Headrace) -> None:
+    result = cli("sql", 'SELECT a AS b c FROM "t/#"')
+    assert result.code == 78
+    lines = result.err.splitlines()
+    assert lines[0].startswith("query:1:15: error: ")
+    assert (lines[1], lines[2]) == ('    1 | SELECT a AS b c FROM "t/#"', "      |               ^")
+
+
+# -- what writes files ---------------------------------------------------------------------------------------------
+
+
+def test_new_pipeline_gives_a_configuration_that_passes_lint(cli: Headrace) -> None:
+    for source, sink in (("mqtt_server", "http"), ("generate", "console"), ("generate", "file")):
+        result = cli("new", "pipeline", "--from", source, "--to", sink)
+        assert result.code == 0
+        Path("new.yaml").write_text(result.out)
+        assert cli("lint", "new.yaml") == (0, "", "0 errors, 0 warnings\n")
+        uncommented = [line.replace("    # ", "    ") for line in result.out.splitlines() if not line.startswith("#")]
+        assert any("# " in line for line in uncommented), "options carry their descriptions"
+    assert cli("new", "pipeline", "--to", "htp").code == 2
+
+
+def test_schema_is_json_schema_of_what_is_installed(cli: Headrace) -> None:
+    schema = json.loads(cli("schema").out)
+    types = {
+        each["properties"]["type"]["const"] for each in schema["properties"]["sinks"]["additionalProperties"]["oneOf"]
+    }
+    assert types >= {"console", "file", "http"}
+
+
+def test_passwd_sets_replaces_and_deletes_a_user(cli: Headrace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give(text: str) -> None:
+        reader, writer = os.pipe()
+        os.write(writer, text.encode())
+        os.close(writer)
+        monkeypatch.setattr(sys, "stdin", os.fdopen(reader))
+
+    for user, password in (("ada", "one"), ("a:b", "two"), ("ada", "three")):
+        give(f"{password}\n")
+        assert cli("passwd", "users", user) == (0, "", "")
+        sys.stdin.close()
+    lines = dict(line.rsplit(":", 1) for line in Path("users").read_text().splitlines())
+    assert list(lines) == ["a:b", "ada"]
+    assert passwords.verify("three", lines["ada"])
+    assert not passwords.verify("one", lines["ada"])
+    assert Path("users").stat().st_mode & 0o777 == 0o600
+    assert cli("passwd", "--delete", "users", "ada").code == 0
+    assert cli("passwd", "--delete", "users", "ada") == (1, "", "headrace: users has no user 'ada'\n")
+    assert Path("users").read_text().startswith("a:b:scrypt$")
+    give("\n")
+    assert cli("passwd", "users", "eve") == (1, "", "headrace: no password given, nothing changed\n")
+    sys.stdin.close()
+    for name in ("#x", "", "a\nb"):
+        assert cli("passwd", "users", name).code == 2
+
+
+# -- samples -------------------------------------------------------------------------------------------------------
+
+SAMPLES = sorted((ROOT / "sample_configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_passes_lint(cli: Headrace, path: Path) -> None:
+    assert cli("lint", str(path)) == (0, "", "0 errors, 0 warnings\n")
+
+
+def test_there_are_the_five_samples() -> None:
+    assert [path.stem for path in SAMPLES] == ["alert", "device_events", "hello", "mqtt_to_http", "swap_sink"]
