@@ -168,25 +168,19 @@ class Emitter(Names):
         op, left, right = expr.op, self.value(expr.left, scope), self.value(expr.right, scope)
         if op == "=~":
             return Code(f"like_topic({left.text}, {right.text})", "bool", raises=True)
-        if left.kind == right.kind and left.kind in ("num", "str"):
+        if left.kind == right.kind == "num":
             return Code(f"({left.text} {_PYTHON[op]} {right.text})", "bool", raises=left.raises or right.raises)
-        if right.simple and right.kind in ("num", "str", "bool"):
+        if right.simple and _tested(right, op):
             return self._compare_known(op, left, right)
-        if left.simple and left.kind in ("num", "str", "bool"):
+        if left.simple and _tested(left, op):
             return self._compare_known(_FLIPPED.get(op, op), right, left)
         return Code(f"{_COMPARE[op]}({left.text}, {right.text})", "bool", raises=True)
 
     def _compare_known(self, op: str, code: Code, known: Code) -> Code:
         first, again = self.bound(code)
         helper = f"{_COMPARE[op]}({again}, {known.text})"
-        if known.kind == "num":
-            test = f"type({first}) is float or type({again}) is int"
-        elif known.kind == "str":
-            test = f"type({first}) is str"
-        elif op in ("=", "!=", "<>"):
-            test = f"type({first}) is bool"
-        else:
-            return Code(f"{_COMPARE[op]}({code.text}, {known.text})", "bool", raises=code.raises)
+        kinds = {"num": f"type({first}) is float or type({again}) is int", "str": f"type({first}) is str"}
+        test = kinds.get(known.kind, f"type({first}) is bool")
         raises = code.raises or known.kind != "bool"
         return Code(f"({again} {_PYTHON[op]} {known.text} if {test} else {helper})", "bool", raises=raises)
 
@@ -281,6 +275,11 @@ def _literal(value: str | float | bool) -> Code:
     if isinstance(value, bool):
         return Code(repr(value), "bool", simple=True)
     return Code(repr(value), "str" if isinstance(value, str) else "num", simple=True)
+
+
+def _tested(code: Code, op: str) -> bool:
+    """May Python's own operator compare it with a value of its kind? (Bytes and str have no order.)"""
+    return code.kind == "num" or (code.kind in ("str", "bool") and op in ("=", "!=", "<>"))
 
 
 def _joined(codes: Sequence[Code]) -> str:

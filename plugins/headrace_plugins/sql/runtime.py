@@ -7,7 +7,7 @@ rest, so each function must be right for every value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from headrace import Event
 from headrace.topics import matches
@@ -60,6 +60,8 @@ __all__ = [
     "truth",
     "truth_of_call",
 ]
+
+N = TypeVar("N", int, float)
 
 # -- reading
 
@@ -165,7 +167,7 @@ def overflow() -> NoReturn:
     raise OverflowError
 
 
-def checked(number: Any) -> Any:
+def checked(number: N) -> N:
     """The number, if it is one a float can hold."""
     if not -MAX_NUMBER <= number <= MAX_NUMBER:
         overflow()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from headrace import Batch, ComponentConfig, Context, Inputs, Output, Transform
+from headrace import Batch, ComponentConfig, Context, Guard, Inputs, Output, Transform
 from headrace_plugins.sql.compiler import compile_query
 from headrace_plugins.sql.functions import Function
+from headrace_plugins.sql.functions.state import store_of
+from headrace_plugins.sql.guards import guards_of
 from headrace_plugins.sql.parser import parse
 
 __all__ = ["Sql", "SqlConfig"]
@@ -41,7 +44,12 @@ class Sql(Transform[SqlConfig]):
         self.query = parse(config.query)
         functions = {name: Function.of(name, call) for name, call in ctx.functions.items()}
         self.compiled = compile_query(
-            config.query, self.query, rule=ctx.name, max_rows=config.max_rows, functions=functions
+            config.query,
+            self.query,
+            rule=ctx.name,
+            max_rows=config.max_rows,
+            functions=functions,
+            store=store_of(ctx.pipeline),
         )
 
     def process(self, batch: Batch) -> Output:
@@ -50,6 +58,9 @@ class Sql(Transform[SqlConfig]):
         exceptions: dict[int, Exception] = {}
         self.compiled.run(batch, rows, no_result, exceptions)
         return Output(rows, no_result, exceptions)
+
+    def guards(self) -> Sequence[Guard]:
+        return guards_of(self.query)
 
     def inputs(self) -> Inputs:
         names = [topic.name for topic in self.query.topics]

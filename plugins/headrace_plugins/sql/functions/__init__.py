@@ -6,11 +6,34 @@ import difflib
 from collections.abc import Mapping
 
 from headrace_plugins.sql.errors import Problem
+from headrace_plugins.sql.functions import (
+    arrays,
+    bits,
+    codecs,
+    context,
+    convert,
+    dates,
+    digests,
+    formatting,
+    kinds,
+    maps,
+    numbers,
+    patterns,
+    programs,
+    state,
+    strings,
+    terms,
+)
 from headrace_plugins.sql.functions.base import BUILTINS, Function
 from headrace_plugins.sql.nodes import Call, Literal
 
-__all__ = ["BUILTINS", "Function", "lookup"]
+__all__ = ["AREAS", "BUILTINS", "Function", "lookup"]
 
+# importing an area declares its functions
+AREAS = (
+    *(context, kinds, numbers, bits, convert, strings, patterns, formatting),
+    *(arrays, maps, digests, codecs, terms, dates, state, programs),
+)
 _OWN_MODULE = "emqx_rule_funcs."
 
 

@@ -1,0 +1,46 @@
+"""Hashes, as lower-case hexadecimal."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from headrace_plugins.sql.functions.arguments import octets
+from headrace_plugins.sql.functions.base import function
+from headrace_plugins.sql.values import describe, to_bytes
+
+_ALGORITHMS: Final = {
+    "sha": "sha1",
+    **{name: name for name in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b", "blake2s")},
+    **{name: name for name in ("sha3_224", "sha3_256", "sha3_384", "sha3_512")},
+}
+
+
+@function("hash", kind="str")
+def hash_(algorithm: Any, value: Any) -> str:
+    """The digest by an algorithm's name."""
+    name = _ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
+    if name is None:
+        raise ValueError(f"expected one of {', '.join(_ALGORITHMS)}, not {describe(algorithm)}")
+    return hashlib.new(name, to_bytes(octets(value)), usedforsecurity=False).hexdigest()
+
+
+def _digest(algorithm: str, value: Any) -> str:
+    if not isinstance(value, str | bytes):
+        raise ValueError(f"expected a string, not {describe(value)}")
+    return hash_(algorithm, value)
+
+
+@function(kind="str")
+def md5(value: Any) -> str:
+    return _digest("md5", value)
+
+
+@function(kind="str")
+def sha(value: Any) -> str:
+    return _digest("sha1", value)
+
+
+@function(kind="str")
+def sha256(value: Any) -> str:
+    return _digest("sha256", value)

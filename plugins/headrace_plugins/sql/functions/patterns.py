@@ -1,0 +1,88 @@
+"""Regular expressions: Perl's dialect, on characters; ``\\w``, ``\\d`` and ``\\s`` are ASCII."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import regex
+
+from headrace_plugins.sql.functions.arguments import limited, string
+from headrace_plugins.sql.functions.base import function
+
+_SECONDS: Final = 0.25
+"""How long one match may take: some patterns need exponential time on some texts."""
+
+
+@lru_cache(maxsize=1000)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    if len(pattern) > 10_000:
+        raise ValueError("the pattern is longer than 10000 characters")
+    try:
+        return regex.compile(pattern, regex.ASCII)
+    except (regex.error, OverflowError, RecursionError) as exc:
+        raise ValueError(f"{pattern!r} is no regular expression: {exc}") from None
+
+
+def _check(literals: dict[int, Any]) -> None:
+    if isinstance(literals.get(1), str):
+        _compiled(literals[1])
+
+
+def _search(value: str, pattern: Any) -> regex.Match[str] | None:
+    try:
+        return _compiled(string(pattern)).search(value, timeout=_SECONDS)
+    except TimeoutError:
+        raise ValueError(f"{pattern!r} takes more than {_SECONDS} s on this text") from None
+
+
+@function(kind="bool", check=_check)
+def regex_match(value: Any, pattern: Any) -> bool:
+    """Is there a match anywhere?"""
+    return _search(string(value), pattern) is not None
+
+
+@function(kind="list", check=_check)
+def regex_extract(value: Any, pattern: Any) -> list[Any]:
+    """The groups of the first match; groups at the end that did not take part are left out."""
+    found = _search(string(value), pattern)
+    groups = list(found.groups()) if found else []
+    while groups and groups[-1] is None:
+        groups.pop()
+    return [group or "" for group in groups]
+
+
+_REFERENCE: Final = regex.compile(r"\\([1-9][0-9]*)|\\g\{?([0-9]+)\}?|\\(.)|(&)", regex.DOTALL)
+
+
+@lru_cache(maxsize=1000)
+def _template(replacement: str) -> tuple[str | int, ...]:
+    """Texts and numbers of groups."""
+    parts: list[str | int] = []
+    end = 0
+    for found in _REFERENCE.finditer(replacement):
+        number, named, escaped, _ = found.groups()
+        parts += [replacement[end : found.start()], escaped or int(number or named or 0)]
+        end = found.end()
+    return (*parts, replacement[end:])
+
+
+@function(kind="str", check=_check)
+def regex_replace(value: Any, pattern: Any, replacement: Any) -> str:
+    r"""With every match replaced; ``\1`` is the first group, ``&`` the whole match, ``\&`` that sign."""
+    text, compiled, template = string(value), _compiled(string(pattern)), _template(string(replacement))
+    size = len(text)
+
+    def expand(found: regex.Match[str]) -> str:
+        nonlocal size
+        groups = [found[0], *found.groups()]
+        new = "".join(
+            part if isinstance(part, str) else (groups[part] or "") if part < len(groups) else "" for part in template
+        )
+        size = limited(size + len(new))
+        return new
+
+    try:
+        return compiled.sub(expand, text, timeout=_SECONDS)
+    except TimeoutError:
+        raise ValueError(f"{pattern!r} takes more than {_SECONDS} s on this text") from None
