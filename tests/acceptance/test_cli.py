@@ -191,7 +191,7 @@ def running(cli: Headrace) -> Iterator[subprocess.Popen[str]]:
 def wait_for(condition: Callable[[], Any], timeout: float = 20) -> Any:
     end = time.monotonic() + timeout
     while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, f"it did not happen in time: {value!r}"
         time.sleep(0.02)
     return value
 
@@ -277,6 +277,47 @@ def test_an_answer_cut_off_is_no_traceback(cli: Headrace, answering: Callable[[b
     result = cli("status", "--name", "fake")
     assert (result.code, result.out) == (1, "")
     assert "no whole answer" in result.err
+
+
+# -- dead letters --------------------------------------------------------------------------------------------------
+
+POISON = """
+name: poison
+sources: {g: {type: generate, rate: 0, count: 3}}
+rules: {r: {sql: 'SELECT clientid, payload.seq AS seq FROM "#"', to: out}}
+sinks: {out: {type: http, url: "http://127.0.0.1:9", body: "${nope}", missing: error}}
+"""
+
+
+def test_dead_letters_are_listed_while_it_runs_and_after(cli: Headrace) -> None:
+    Path("poison.yaml").write_text(POISON)
+    assert cli("dlq", "ls", "poison.yaml") == (0, "no dead letters\n", "")
+    process = start("run", "poison.yaml")
+
+    def letters() -> list[Any]:
+        return [json.loads(line) for line in cli("dlq", "ls", "poison.yaml", "-o", "json").out.splitlines()]
+
+    try:
+        found = wait_for(lambda: len(found := letters()) == 3 and found)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert [(letter["rule"], letter["sink"], letter["key"]) for letter in found] == [
+        ("r", "out", f"device-{n}") for n in range(3)
+    ]
+    assert found[0]["event"] == {"clientid": "device-0", "seq": 0}
+    assert "nope" in found[0]["reason"]
+    assert letters() == found
+    text = cli("dlq", "ls", "--name", "poison").out.splitlines()
+    assert text[0].split() == ["WHEN", "RULE", "SINK", "KEY", "TRIES", "REASON"]
+    assert len(text) == 4
+    assert "device-0" in text[1]
+
+
+def test_dead_letters_need_a_pipeline_that_keeps_some(cli: Headrace) -> None:
+    assert cli("dlq", "ls").code == 2
+    Path("memory.yaml").write_text('name: m\nstream: {url: "embedded://memory"}\n')
+    assert cli("dlq", "ls", "memory.yaml") == (1, "", "headrace: m keeps nothing (embedded://memory)\n")
 
 
 # -- what is installed ---------------------------------------------------------------------------------------------
