@@ -33,7 +33,10 @@ class Taken:
 class Item:
     """One event on its way through a sink."""
 
-    __slots__ = ("alone", "event", "failures", "first", "index", "key", "mark", "state", "taken", "tries")
+    __slots__ = (
+        "alone", "event", "failures", "first", "index", "key", "last", "mark", "passes", "state", "taken",
+        "tries",
+    )  # fmt: skip
 
     def __init__(self, event: Event, taken: Taken, index: int, key: str) -> None:
         self.event = event
@@ -45,6 +48,8 @@ class Item:
         self.failures = 0  # those that count against max_attempts
         self.first = self.mark = 0  # the sink's successes when the first, and the last, attempt began
         self.alone = False  # not in one request with others: one of them is to blame for a failure
+        self.last: tuple[Any, Exception] | None = None  # how the last attempt failed
+        self.passes: Item | None = None  # the head of its lane, while it is tried in its place
 
 
 class Lanes:

@@ -99,7 +99,7 @@ async def test_one_poison_and_one_hanging_event_in_a_thousand(headrace: Any, rec
     retry = {"initial": "20ms", "max": "100ms", "max_attempts": 3}
     h = headrace(pipeline(source, receiver.url, timeout="500ms", retry=retry))
     await h.start()
-    device = devices(free_port)
+    device = devices(free_port, count=1)
     await device.connect()
     await device.publish(1000, rate=2000)
     await receiver.got(998)
@@ -168,7 +168,7 @@ async def test_a_server_that_hangs_with_a_small_buffer(source: Any, headrace: An
     appended = (await h.status())["sources"]["in"]["counters"]["appended"]
     assert appended < 60_000, "the rest is held back at the sender or the broker"
     await asyncio.sleep(12)  # longer than the device's keepalive: its pings are answered meanwhile
-    assert device.client.is_connected()
+    assert device.connected()
     receiver.answer = lambda body: 200
     receiver.release()
     await receiver.got(60_000, 90)

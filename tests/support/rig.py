@@ -241,33 +241,43 @@ def _listens(port: int) -> bool:
 
 
 class Devices:
-    """A paho client that stands for several devices: QoS 1 publishes at a rate, re-sent after a reconnect."""
+    """Several devices (paho clients), each with topics of its own: QoS 1 publishes, sent again after a reconnect."""
 
-    def __init__(self, port: int, client_id: str = "devices", topic: Callable[[int], str] = lambda n: f"t/{n % 100}"):
-        self.topic = topic
+    def __init__(self, port: int, count: int = 20, topics: int = 100) -> None:
+        assert topics % count == 0, "a topic belongs to one device"
+        self.topics = topics
         self.sent = 0
         self.acked = 0
-        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, clean_session=False)
-        self.client.reconnect_delay_set(1, 1)
-        self.client.max_queued_messages_set(0)
-        self.client.max_inflight_messages_set(500)
-        self.client.on_publish = self._on_publish
         self._port = port
+        self.clients = [self._client(f"device-{n}") for n in range(count)]
+
+    def _client(self, client_id: str) -> paho.Client:
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, clean_session=False)
+        client.reconnect_delay_set(1, 1)
+        client.max_queued_messages_set(0)
+        client.max_inflight_messages_set(50)
+        client.on_publish = self._on_publish
+        return client
 
     def _on_publish(self, *_: Any) -> None:
         self.acked += 1
 
     async def connect(self) -> None:
-        self.client.connect_async("127.0.0.1", self._port, keepalive=10)
-        self.client.loop_start()
-        await until(self.client.is_connected, 10, "the device is connected")
+        for client in self.clients:
+            client.connect_async("127.0.0.1", self._port, keepalive=10)
+            client.loop_start()
+        await until(self.connected, 10, "the devices are connected")
+
+    def connected(self) -> bool:
+        return all(client.is_connected() for client in self.clients)
 
     async def publish(self, n: int, rate: float, qos: int = 1) -> None:
         """``n`` events with consecutive ``seq``, at ``rate`` a second."""
         started, first = time.monotonic(), self.sent
         for i in range(first, first + n):
-            payload = json.dumps({"seq": i, "device": self.topic(i), "temp": i % 50})
-            self.client.publish(self.topic(i), payload, qos)
+            topic = f"t/{i % self.topics}"
+            payload = json.dumps({"seq": i, "device": topic, "temp": i % 50})
+            self.clients[i % len(self.clients)].publish(topic, payload, qos)
             self.sent += 1
             ahead = (self.sent - first) / rate - (time.monotonic() - started)
             if ahead > 0.005:
@@ -276,8 +286,9 @@ class Devices:
                 await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self.client.disconnect)
-        await asyncio.to_thread(self.client.loop_stop)
+        for client in self.clients:
+            await asyncio.to_thread(client.disconnect)
+            await asyncio.to_thread(client.loop_stop)
 
 
 def check_order(events: list[dict[str, Any]], *, duplicates: bool = False) -> Counter[int]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from headrace.engine.retry import Failure
 from headrace.errors import DeliveryError
@@ -15,9 +15,15 @@ from headrace.lanes import Item
 from headrace.metrics import Metrics
 from headrace.stream import Topic
 
-__all__ = ["DEAD_LETTERS", "DeadLetters", "Quiet"]
+__all__ = ["DEAD_LETTERS", "DeadLetters", "Outlet", "Quiet", "to_other_sink"]
 
 DEAD_LETTERS = "dead_letters"
+
+
+class Outlet(Protocol):
+    """Where events go that the sink gave up. The future resolves when the event is safe there."""
+
+    def __call__(self, item: Item, failure: Failure, error: Exception) -> asyncio.Future[None] | None: ...
 
 
 class Quiet:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from headrace.components import Sink
 from headrace.config.model import SinkSpec
+from headrace.engine.dead_letters import Outlet
 from headrace.engine.opening import open_until_up
 from headrace.engine.retry import Failure, Pace, Rate, RetryPolicy, describe
 from headrace.engine.tally import RuleTally, SinkTally
@@ -22,16 +23,10 @@ from headrace.lanes import RETRYING, SETTLED, WRITING, Item, Lanes, Taken
 from headrace.stream import Record
 from headrace.templates import Template
 
-__all__ = ["MAX_AHEAD_BYTES", "MAX_AHEAD_EVENTS", "Outlet", "SinkRunner"]
+__all__ = ["MAX_AHEAD_BYTES", "MAX_AHEAD_EVENTS", "SinkRunner"]
 
 MAX_AHEAD_EVENTS = 4096
 MAX_AHEAD_BYTES = 16 << 20
-
-
-class Outlet(Protocol):
-    """Where events go that the sink gave up. The future resolves when the event is safe there."""
-
-    def __call__(self, item: Item, failure: Failure, error: Exception) -> asyncio.Future[None] | None: ...
 
 
 class SinkRunner:
@@ -168,29 +163,51 @@ class SinkRunner:
         self._send(room)
 
     def _send(self, room: int) -> None:
-        items = self._begin(self._lanes.take(room))
-        if items:
-            self._spawn(self._write(items))
+        if items := self._begin(self._lanes.take(room)):
+            self._transmit(items)
+
+    def _transmit(self, items: list[Item]) -> None:
+        self._spawn(self._write(items))
+
+    def _look_behind(self, head: Item, failure: Failure) -> bool:
+        """Nothing succeeds, and this head has failed often: is the peer out, or is it the head that is to blame?
+
+        The event behind it is tried in its place, at once. If that is delivered, the head is given up, and the order
+        is kept; else they wait together.
+        """
+        if failure.network or failure.later or head.tries < self._options.retry.max_attempts:
+            return False
+        followers = self._lanes.followers(head, 1)
+        for follower in followers:
+            head.state = WRITING  # neither waiting nor tried: nobody else touches it
+            follower.passes = head
+            self._mark(followers)
+            self._transmit(followers)
+        return bool(followers)
 
     def _begin(self, items: list[Item]) -> list[Item]:
-        """Mark an attempt of each; those too old are dropped instead."""
-        oldest = now_ms() - self._ttl if self._ttl else 0
-        begun = []
+        """Begin an attempt of each; those too old are dropped instead."""
+        if self._ttl:
+            oldest = now_ms() - self._ttl
+            for item in items:
+                if item.event.timestamp < oldest:
+                    self._drop(item, "expired")
+            items = [item for item in items if item.state == WRITING]
+        self._mark(items)
+        return items
+
+    def _mark(self, items: list[Item]) -> None:
+        successes = self._successes
         for item in items:
-            if item.event.timestamp < oldest:
-                self._drop(item, "expired")
-                continue
             if item.tries == 0:
-                item.first = self._successes
+                item.first = successes
                 self.tally.begun()
-            item.mark = self._successes
+            item.mark = successes
             item.tries += 1
             item.event.attempt = item.tries
-            begun.append(item)
-        self._writing += len(begun)
+        self._writing += len(items)
         if self._rate is not None:
-            self._rate.spend(len(begun))
-        return begun
+            self._rate.spend(len(items))
 
     async def _write(self, items: list[Item]) -> None:
         settled = bytearray(len(items))  # of this call: an item may be in another one before this one returns
@@ -222,7 +239,13 @@ class SinkRunner:
                 self._recovered()
             late = self._ttl and item.event.timestamp < now_ms() - self._ttl
             self.tally.delivered(item.event, item.tries, bool(late), self._rules)
-            self._finish(item, release)
+            if item.passes is not None:
+                head, item.passes = item.passes, None
+                self._finish(item, release=False)
+                assert head.last is not None
+                self._give_up(head, *head.last)
+            else:
+                self._finish(item, release)
         else:
             self._failed(item, error)
         if not self._scheduled:
@@ -236,16 +259,24 @@ class SinkRunner:
         if isinstance(error, NotConnected) and self._open:
             self._open = False
             self._spawn(self._bring_up())
+        if item.passes is not None:
+            head, item.passes = item.passes, None
+            self._lanes.put_back([item])
+            self._lanes.again(head)
+            self._outage(failure)
+            return
         if not failure.again:
             self._give_up(item, failure, error)
             return
+        item.last = (failure, error)
         if failure.network or failure.later:
             its_own = self._successes > item.mark
         else:
             its_own = self._successes > item.first and not self._pace.failing
         if not its_own:
-            self._outage(failure)
-            self._lanes.again(item)
+            if not self._look_behind(item, failure):
+                self._outage(failure)
+                self._lanes.again(item)
             return
         if not failure.later:
             item.failures += 1

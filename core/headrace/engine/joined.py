@@ -19,9 +19,12 @@ class JoinedRunner(SinkRunner):
 
     def _send(self, room: int) -> None:
         batch = self._options.batch
+        if self._pace.failing:
+            super()._send(room)
+            return
         if self._too_few():
             return
-        heads = self._lanes.take(1 if self._pace.failing else batch.size)
+        heads = self._lanes.take(batch.size)
         for item in [head for head in heads if head.alone]:
             self._request([item])
         self._request([head for head in heads if not head.alone])
@@ -32,7 +35,7 @@ class JoinedRunner(SinkRunner):
         """Wait for more? Only if the batch is not full and its oldest event is younger than ``every``."""
         batch = self._options.batch
         waiting = self._window_events - self._writing
-        if not batch.every or self._pace.failing or waiting >= batch.size or not self._window:
+        if not batch.every or waiting >= batch.size or not self._window:
             return False
         wait = self._window[-1].born + batch.every - self._loop.time()
         if wait <= 0:
@@ -46,24 +49,17 @@ class JoinedRunner(SinkRunner):
             return
         batch = self._options.batch
         followers: dict[Item, list[Item]] = {}
-        room = 0 if self._pace.failing else batch.size - len(heads)
+        room = batch.size - len(heads)
         for head in heads:
             if room <= 0 or head.alone:
                 break
-            behind = followers[head] = self._begin_behind(self._lanes.followers(head, room))
+            behind = followers[head] = self._lanes.followers(head, room)
+            self._mark(behind)
             room -= len(behind)
         self._spawn(self._write_joined(heads, followers))
 
-    def _begin_behind(self, items: list[Item]) -> list[Item]:
-        for item in items:
-            if item.tries == 0:
-                item.first = self._successes
-                self.tally.begun()
-            item.mark = self._successes
-            item.tries += 1
-            item.event.attempt = item.tries
-        self._writing += len(items)
-        return items
+    def _transmit(self, items: list[Item]) -> None:
+        self._spawn(self._write_joined(items, {}))
 
     async def _write_joined(self, heads: list[Item], followers: dict[Item, list[Item]]) -> None:
         items = [item for head in heads for item in (head, *followers.get(head, ()))]

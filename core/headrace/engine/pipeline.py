@@ -10,8 +10,8 @@ from typing import Any
 
 from headrace.components import Component, Connector, Context, PipelineInfo, Sink, Source
 from headrace.config.model import PipelineSpec, RuleSpec, SinkSpec
-from headrace.engine.dead_letters import DEAD_LETTERS, DeadLetters, Quiet, to_other_sink
-from headrace.engine.delivery import Outlet, SinkRunner
+from headrace.engine.dead_letters import DEAD_LETTERS, DeadLetters, Outlet, Quiet, to_other_sink
+from headrace.engine.delivery import SinkRunner
 from headrace.engine.intake import RuleStage, SourcePump
 from headrace.engine.joined import JoinedRunner
 from headrace.engine.opening import close, open_until_up

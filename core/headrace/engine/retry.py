@@ -23,7 +23,7 @@ __all__ = ["Failure", "Pace", "Rate", "RetryPolicy", "describe"]
 
 LATER = frozenset({408, 425, 429, 503})
 NEVER_BY_CLASS = frozenset({501, 505})  # "5xx" does not mean these
-GROWTH = 1.25  # of the pause between probes: it stays below a quarter of the outage's age, so recovery is seen soon
+GROWTH = 1.1  # of the pause between probes: it stays near a tenth of the outage's age, so recovery is seen soon
 
 
 @dataclass(frozen=True)

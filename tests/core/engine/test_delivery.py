@@ -109,6 +109,39 @@ async def test_poison_at_the_end_is_given_up_though_nothing_else_comes(bench: An
     assert len(recorder.delivered) == 3
 
 
+async def test_poison_that_holds_the_only_lane_is_found_and_the_order_kept(bench: Any) -> None:
+    recorder = Recorder(lambda e: DeliveryError("500", kind="status", status=500) if e["n"] in (3, 6) else None)
+    b = bench(recorder, **QUICK)
+    await b.give(*("a" * 10))
+    await b.all_settled()
+    assert order(recorder, "a") == [0, 1, 2, 4, 5, 7, 8, 9]
+    assert [event["n"] for event, _ in b.given_up] == [3, 6]
+    assert recorder.clashes == []
+
+
+async def test_an_outage_of_one_lane_is_not_held_against_its_head(bench: Any) -> None:
+    down = True
+    recorder = Recorder(lambda e: DeliveryError("500", kind="status", status=500) if down else None)
+    b = bench(recorder, **QUICK)
+    await b.give(*("a" * 5))
+    await b.until(lambda: len(recorder.attempts) > 20)
+    down = False
+    await b.all_settled()
+    assert b.given_up == []
+    assert order(recorder, "a")[-1] == 4
+
+
+async def test_later_holds_the_only_lane_for_as_long_as_it_takes(bench: Any) -> None:
+    busy = True
+    recorder = Recorder(lambda e: DeliveryError("503", kind="status", status=503) if busy and e["n"] == 0 else None)
+    b = bench(recorder, **QUICK)
+    await b.give(*("a" * 5))
+    await b.until(lambda: len(recorder.attempts) > 12)
+    busy = False
+    await b.all_settled()
+    assert order(recorder, "a") == [0, 1, 2, 3, 4]
+
+
 async def test_a_final_answer_is_not_retried(bench: Any) -> None:
     recorder = Recorder(lambda e: DeliveryError("404", kind="status", status=404))
     b = bench(recorder)
