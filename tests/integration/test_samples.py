@@ -59,7 +59,7 @@ async def test_alert(run: Any, receiver: Any, free_port: int) -> None:
     await receiver.got(1)
     await process.until(lambda s: s["rules"]["too_hot"]["counters"]["matched"] == 2)
     (body,) = receiver.json()
-    assert body == {"text": "oven is at 196.7 °F", "fahrenheit": 196.7, "from": "site/1/temp"}
+    assert body == {"text": "oven is at 196.7 °F", "fahrenheit": pytest.approx(196.7), "from": "site/1/temp"}
     assert receiver.targets == ["/alerts"]
     assert receiver.headers[0]["x-api-key"] == "none"
 
