@@ -15,8 +15,10 @@ from headrace.engine.delivery import SinkRunner
 from headrace.engine.intake import RuleStage, SourcePump
 from headrace.engine.joined import JoinedRunner
 from headrace.engine.opening import close, open_until_up
+from headrace.engine.retry import Failure
 from headrace.engine.rules import Rule, RuleSet
 from headrace.engine.tally import RuleTally, SinkTally, source_metrics
+from headrace.lanes import Item
 from headrace.metrics import Metrics, State, Status
 from headrace.registry import Registry
 from headrace.stream import Stream, Topic, TopicOptions
@@ -138,17 +140,18 @@ class Pipeline:
         quiet = Quiet(self.log.getChild(f"sinks.{spec.name}"))
         on_error = spec.options.on_error
 
-        def drop(item: Any, failure: Any, _error: Exception) -> None:
+        def drop(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None] | None:
             quiet.warning("drop", f"event {item.event.id} dropped (on_error: drop): {failure.reason}")
+            return None
 
-        def other(item: Any, failure: Any, error: Exception) -> asyncio.Future[None]:
+        def other(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None]:
             runner = self.sinks.get(on_error)
             if runner is None:
                 return letter(item, failure, error)
             quiet.warning("other", f"event {item.event.id} goes to sink {on_error}: {failure.reason}")
             return to_other_sink(self.topics[on_error], runner.tally.sent, item)
 
-        def letter(item: Any, failure: Any, error: Exception) -> asyncio.Future[None]:
+        def letter(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None]:
             assert self.dead_letters is not None
             return self.dead_letters.keep(spec.name, item, failure, error)
 
