@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from headrace.stream.logtopic import LogTopic
@@ -29,13 +30,14 @@ class Consumer:
         self._topic = topic
         self._handler = handler
         self._log = logger
+        self._stopped = False
         self._app: Any = EmbeddedApp(topic, group)
         self._app.agent(self._app.topic(topic.name, acks=False, internal=False), name="handler")(self._agent)
 
     @property
     def lag_events(self) -> int:
         """Events appended and not yet handed to the handler."""
-        return self._topic.unread
+        return self._topic.backlog.events
 
     async def start(self) -> None:
         await self._app.start()
@@ -47,8 +49,10 @@ class Consumer:
         What is unsettled stays for the next start. What is settled later still counts, until somebody consumes the
         topic again.
         """
-        consumer = self._app.consumer
-        consumer.halt()
+        if self._stopped:
+            return
+        self._stopped = True
+        self._app.consumer.halt()
         try:
             await asyncio.wait_for(self._topic.until_settled(), timeout)
         except TimeoutError:
@@ -60,9 +64,11 @@ class Consumer:
 
     async def _agent(self, stream: Any) -> None:
         done = self._app.consumer.done
-        async for record in stream.noack():
-            await self._handle(record)
-            done()
+        # a cancelled agent ends as if it were finished: Faust would restart it and keep the loop from ending
+        with suppress(asyncio.CancelledError):
+            async for record in stream.noack():
+                await self._handle(record)
+                done()
 
     async def _handle(self, record: Record) -> None:
         pause = _FIRST_PAUSE

@@ -54,6 +54,7 @@ class Log:
         self.closed = True
         self.low_disk = ""
         self._min_free = min_free
+        self._complaint = ""  # said already
         self._unchecked = 0  # bytes written since the disk was looked at
         self._due: list[LogTopic] = []
         self._scheduled = False
@@ -125,18 +126,14 @@ class Log:
     # -- orphans
 
     def orphans(self) -> dict[str, tuple[int, int]]:
-        """Topics with a backlog that nobody opened: name → events and bytes."""
-        return {
-            name: (topic.unsettled, topic.unsettled_bytes)
-            for name, topic in self.topics.items()
-            if not topic.attached and topic.unsettled
-        }
+        """Topics with a backlog and without a consumer: name → events and bytes."""
+        return {name: (topic.unsettled, topic.unsettled_bytes) for name, topic in self.topics.items() if topic.orphan}
 
     def purge(self, name: str) -> None:
-        """Delete a topic nobody has open."""
+        """Delete a topic nobody consumes."""
         topic = self.topics.get(name)
-        if topic is None or topic.attached:
-            raise StreamError(f"{name}: {'in use' if topic else 'there is no such topic'}; only orphans can be purged")
+        if topic is None or topic.reading:
+            raise StreamError(f"{name}: {'it is in use' if topic else 'there is no such topic'}")
         del self.topics[name]
         try:
             topic.delete()
@@ -181,8 +178,11 @@ class Log:
             error = job.error or job.commit_error
             if error:
                 self._trouble(job.topic, error)
+            elif self._complaint and job.stored:
+                self._complaint = ""
+                self.logger.warning("%s can be written again", self.directory)
             job.topic.finish(job)
-            self._unchecked += sum([len(message.payload) for message in job.messages])
+            self._unchecked += job.size
         if self._unchecked > _CHECK_DISK_EVERY:
             self._check_disk()
 
@@ -190,9 +190,10 @@ class Log:
 
     def _trouble(self, topic: LogTopic, error: OSError) -> None:
         """A write failed: take nothing for a moment, then look again."""
-        if not self.low_disk:
-            self.logger.error("%s cannot be written: %s", topic.directory, error.strerror or error)
         self.low_disk = f"the disk: {error.strerror or error}"
+        if self._complaint != self.low_disk:
+            self._complaint = self.low_disk
+            self.logger.error("%s cannot be written: %s", topic.directory, error.strerror or error)
         self._look_again()
 
     def _check_disk(self) -> None:

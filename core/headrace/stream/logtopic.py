@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from headrace.errors import StreamError, StreamFull
 from headrace.events import Event, decode
-from headrace.stream.offsets import OffsetsFile, Settled, gaps
-from headrace.stream.series import Lost, Reader, Series
+from headrace.stream.backlog import Backlog, Unread
+from headrace.stream.offsets import OffsetsFile, Settled
+from headrace.stream.series import Lost, Series
 from headrace.stream.topic import Message, Record, Topic, TopicOptions, messages
 
 if TYPE_CHECKING:
@@ -20,33 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "LogRecord", "LogTopic"]
 
-TAIL_BYTES = 8 << 20
 _SPARE_BYTES = 16 << 20  # what a full topic still takes, from callers that were told there was room
 _MOST_SEGMENT, _LEAST_SEGMENT = 64 << 20, 64 << 10
-_NOTHING: frozenset[int] = frozenset()
-
-
-class Unread(NamedTuple):
-    """A record of ``number`` events not handed over yet; ``events`` None: still encoded in ``payload``."""
-
-    offset: int
-    number: int
-    timestamp: int
-    size: int
-    events: Sequence[Event] | None
-    payload: bytes
 
 
 class Job:
     """What one flush does for one topic. Made and finished on the loop, run there or on the writer thread."""
 
-    __slots__ = ("commit", "commit_error", "error", "low", "messages", "stored", "topic")
+    __slots__ = ("commit", "commit_error", "error", "low", "messages", "size", "stored", "topic")
 
     def __init__(self, topic: LogTopic, messages: list[Message], commit: bytes | None, low: int) -> None:
         self.topic = topic
         self.messages = messages
         self.commit = commit
         self.low = low
+        self.size = sum([len(message.payload) for message in messages]) if messages else 0
         self.stored = 0
         self.error: OSError | None = None
         self.commit_error: OSError | None = None
@@ -69,17 +59,20 @@ class Job:
 
 
 class LogRecord(Record):
-    """One message of the log. What is settled after its consumer was stopped and replaced does not count."""
+    """One message of the log; ``left`` of its events are unsettled.
 
-    __slots__ = ("_count", "_epoch", "_left", "_topic", "offset")
+    What is settled after its consumer was replaced does not count: the new one was given it again.
+    """
 
-    def __init__(self, topic: LogTopic, unread: Unread, events: Sequence[Event], settled: Container[int], left: int):
-        super().__init__(events, settled, unread.size)
+    __slots__ = ("_count", "_epoch", "_topic", "left", "offset")
+
+    def __init__(self, topic: LogTopic, unread: Unread, events: Sequence[Event]) -> None:
+        super().__init__(events, unread.settled, unread.size)
         self.offset = unread.offset
         self._topic = topic
         self._epoch = topic.epoch
         self._count = unread.number
-        self._left = left
+        self.left = unread.left
 
     def settle(self, index: int) -> None:
         topic = self._topic
@@ -92,7 +85,7 @@ class LogRecord(Record):
         if self._epoch != topic.epoch:
             return
         end = self.offset + self._count
-        if self._left == self._count:
+        if self.left == self._count:
             topic.settle(self.offset, end, self._take(self._count))
         else:
             for index in range(self._count):
@@ -101,13 +94,13 @@ class LogRecord(Record):
 
     def _take(self, events: int) -> int:
         """The bytes these events give back. In all they are those of the record, whatever the order."""
-        size, count, left = self.size, self._count, self._left
-        self._left = left - events
+        size, count, left = self.size, self._count, self.left
+        self.left = left - events
         return size * left // count - size * (left - events) // count
 
 
 class LogTopic(Topic):
-    """A topic with its files, made by ``Log``. ``attached``: somebody opened it; else it is an orphan."""
+    """A topic with its files, made by ``Log``. ``attached``: somebody opened it; ``reading``: it has a consumer."""
 
     def __init__(self, log: Log, name: str, directory: Path) -> None:
         super().__init__(name, TopicOptions(max_bytes=0))
@@ -117,19 +110,15 @@ class LogTopic(Topic):
         self.offsets: OffsetsFile
         self.settled = Settled()
         self.attached = False
+        self.reading = False
+        self.deleted = False
         self.epoch = 0
-        self.unread = 0
+        self.backlog = Backlog(self.series, log.files)
         self._pending: list[Message] = []
         self._due = False
         self._commit_due = False
-        self._visible = 0  # records from here on are not for readers yet
-        self._reader = Reader(self.series, log.files)
-        self._tail: deque[Unread] = deque()
-        self._tail_bytes = 0
-        self._tail_open = False  # the tail reaches to the end of the log
-        self._ahead: Unread | None = None
+        self._visible = 0  # the end of what readers may see
         self._settling: asyncio.Future[None] | None = None
-        self._replayed: list[tuple[int, int]] = [(0, 0)]  # what was settled when reading began
         self._outstanding: deque[tuple[int, int]] = deque()  # end and timestamp of records handed over
         self._wake_consumer: Callable[[], None] = _nobody
 
@@ -167,7 +156,7 @@ class LogTopic(Topic):
     def close(self) -> bool:
         """Let go of the files; those that hold nothing unsettled are removed. False: the last commit is not on disk."""
         self.stop_reading()
-        self._reader.close()
+        self.backlog.close()
         self.series.close()
         if not self._commit_due:
             self.series.remove(self.series.removable(self.settled.low))
@@ -176,7 +165,9 @@ class LogTopic(Topic):
 
     def delete(self) -> None:
         """Close, and remove everything there is of this topic."""
-        self._reader.close()
+        self.deleted = True
+        self.dropped(self.unsettled)
+        self.backlog.close()
         self.series.close()
         self.offsets.close()
         for path in self.log.files.children(self.directory):
@@ -218,8 +209,10 @@ class LogTopic(Topic):
 
     def _admit(self, call: asyncio.Future[None], size: int, count: int) -> bool:
         """May these bytes come in? If not, ``call`` has the reason, or they were dropped."""
-        if self.log.closed:
-            call.set_exception(StreamError("the stream is closed"))
+        if self.log.closed or self.deleted:
+            call.set_exception(
+                StreamError(f"{self.name}: the {'stream is closed' if self.log.closed else 'topic is deleted'}")
+            )
             return False
         options = self.options
         if not options.consumed:
@@ -244,9 +237,10 @@ class LogTopic(Topic):
         if self.on_full and self.unsettled_bytes > allowed:
             self.on_full(self.unsettled_bytes - allowed)
         count = 0
-        while self.unsettled_bytes > allowed and (record := self.take(decoded=False)):
-            count += record._left
-            record.settle_all()
+        with suppress(OSError):  # what cannot be read now cannot be dropped now
+            while self.unsettled_bytes > allowed and (record := self.take(decoded=False)):
+                count += record.left
+                record.settle_all()
         self.dropped(count)
 
     def _drop_segments(self, size: int) -> None:
@@ -278,7 +272,8 @@ class LogTopic(Topic):
     def finish(self, job: Job) -> None:
         """Take in what a job did: readers see the new records, callers learn whether they are stored."""
         for message in job.messages[: job.stored]:
-            self._appended(message)
+            self._visible = message.offset + message.count
+            self.backlog.push(message)
         if job.error:
             self._failed(job.messages[job.stored :], job.error)
         for message in job.messages:
@@ -297,19 +292,6 @@ class LogTopic(Topic):
         if job.stored:
             self._wake_consumer()
 
-    def _appended(self, message: Message) -> None:
-        self._visible = message.offset + message.count
-        self.unread += message.count
-        if not self._tail_open:
-            return
-        size = len(message.payload)
-        if self._tail_bytes + size > TAIL_BYTES:
-            self._tail_open = False
-            self._reader.seek_entry(message)
-            return
-        self._tail_bytes += size
-        self._tail.append(Unread(message.offset, message.count, message.timestamp, size, message.events, b""))
-
     def _failed(self, failed: list[Message], cause: OSError) -> None:
         text = f"{self.name}: {cause.strerror or cause}"
         full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -324,76 +306,49 @@ class LogTopic(Topic):
     def start_reading(self, wake: Callable[[], None]) -> None:
         """Begin with the oldest unsettled record. ``wake`` is called when there is more to take."""
         self.epoch += 1
-        self._rewind()
+        self.reading = True
         self._wake_consumer = wake
+        self._rewind()
 
     def stop_reading(self) -> None:
         """Nothing more is taken; what was taken may still be settled."""
         self._wake_consumer = _nobody
+        self.reading = False
+
+    @property
+    def orphan(self) -> bool:
+        """It holds events, and nobody is there to take them."""
+        return bool(self.unsettled) and not self.reading and (self.options.consumed or not self.attached)
 
     def _rewind(self) -> None:
-        low = self.settled.low
-        self._ahead = None
-        self._tail.clear()
-        self._tail_bytes, self._tail_open = 0, False
         self._outstanding.clear()
-        self._reader.seek(low)
-        self._replayed = [(0, low), *self.settled.ranges()]
-        self.unread = sum(end - start for start, end in gaps(low, self._visible, self._replayed))
+        self.backlog.rewind(self.settled, self._visible, tail=self.reading)
 
     def take(self, *, decoded: bool = True) -> LogRecord | None:
         """The next record with something unsettled in it; None when there is none yet. ``OSError`` if reading fails."""
-        while unread := self._next():
-            settled, left = self._settled_in(unread)
-            if not left:
-                continue
-            self.unread -= left
+        while unread := self._pop():
             events = unread.events
             if events is None:
                 events = self._decode(unread) if decoded else ()
-            record = LogRecord(self, unread, events or (), settled, left)
-            if events is None:
-                self.corrupt += left
-                record.settle_all()
-                continue
-            self._outstanding.append((unread.offset + unread.number, unread.timestamp))
-            return record
+            record = LogRecord(self, unread, events or ())
+            if events is not None:
+                self._outstanding.append((unread.offset + unread.number, unread.timestamp))
+                return record
+            self.corrupt += unread.left
+            record.settle_all()
         return None
 
-    def _settled_in(self, unread: Unread) -> tuple[Container[int], int]:
-        """The indices settled before reading began, and how many are left."""
-        offset, count = unread.offset, unread.number
-        if offset >= self._replayed[-1][1]:
-            return _NOTHING, count
-        left = {
-            offset_left - offset
-            for start, end in gaps(offset, offset + count, self._replayed)
-            for offset_left in range(start, end)
-        }
-        return frozenset(range(count)) - left, len(left)
-
-    def _next(self) -> Unread | None:
-        """The next record, settled or not. The position moves past it."""
-        ahead, self._ahead = self._ahead, None
-        if ahead:
-            return ahead
-        while not self._tail and not self._tail_open:
+    def _pop(self) -> Unread | None:
+        while True:
             try:
-                stored = self._reader.read(self._visible)
+                return self.backlog.pop()
             except Lost as lost:
-                self._lost(lost)
-                continue
-            if stored:
-                payload = stored.payload
-                return Unread(stored.offset, stored.events, stored.timestamp, len(payload), None, payload)
-            self._tail_open = self.epoch > 0  # without a consumer nothing is kept in memory
-            self._reader.close()
-            break
-        if not self._tail:
-            return None
-        unread = self._tail.popleft()
-        self._tail_bytes -= unread.size
-        return unread
+                last = lost.end - 1
+                self.log.logger.error("%s: events %d to %d cannot be read: %s", self.name, lost.start, last, lost)
+                for start, end in lost.ranges:
+                    self.corrupt += end - start
+                    self.settle(start, end, min(lost.size, self.unsettled_bytes))
+                    lost.size = 0  # an estimate for all of them
 
     def _decode(self, unread: Unread) -> Sequence[Event] | None:
         try:
@@ -403,16 +358,8 @@ class LogTopic(Topic):
             problem: object = f"{len(events)} events instead of {unread.number}"
         except (ValueError, TypeError) as exc:
             problem = exc
-        self.log.logger.error("%s: the record at offset %d cannot be read: %s", self.name, unread.offset, problem)
+        self.log.logger.error("%s: the record at offset %d cannot be decoded: %s", self.name, unread.offset, problem)
         return None
-
-    def _lost(self, lost: Lost) -> None:
-        self.log.logger.error("%s: events %d to %d cannot be read: %s", self.name, lost.start, lost.end - 1, lost)
-        for start, end in gaps(lost.start, lost.end, self._replayed):
-            self.corrupt += end - start
-            self.unread -= end - start
-            self.settle(start, end, min(lost.size, self.unsettled_bytes))
-            lost.size = 0
 
     # -- settling
 
@@ -429,7 +376,7 @@ class LogTopic(Topic):
     @property
     def held(self) -> int:
         """Unsettled events that were handed over."""
-        return self.unsettled - self.unread - sum([message.count for message in self._pending])
+        return self.unsettled - self.backlog.events - sum([message.count for message in self._pending])
 
     async def until_settled(self) -> None:
         """Wait until everything handed over is settled, and that is committed."""
@@ -445,11 +392,12 @@ class LogTopic(Topic):
         if not self.options.consumed:
             self._rewind()
         try:
-            self._ahead = self._next()
+            unread = self._pop()
         except OSError:
             return None
-        if self._ahead:
-            return self._ahead.timestamp
+        if unread:
+            self.backlog.put_back(unread)
+            return unread.timestamp
         return self._pending[0].timestamp if self._pending else None
 
 

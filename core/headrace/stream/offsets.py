@@ -16,13 +16,14 @@ __all__ = ["OffsetsFile", "Settled", "gaps", "newest"]
 class Settled:
     """Every offset below ``low`` is settled, and so are the ranges beyond it. ``high``: the end of the last range."""
 
-    __slots__ = ("_by_end", "_by_start", "high", "low")
+    __slots__ = ("_by_end", "_by_start", "_sorted", "high", "low")
 
     def __init__(self, low: int = 0, ranges: list[tuple[int, int]] | None = None) -> None:
         self.low = low
         self.high = low
         self._by_start: dict[int, int] = {}
         self._by_end: dict[int, int] = {}
+        self._sorted: list[tuple[int, int]] | None = None
         for start, end in ranges or ():
             self.add(start, end)
 
@@ -30,6 +31,7 @@ class Settled:
         """Settle the offsets from ``start`` to before ``end``, none of which is settled yet."""
         if end > self.high:
             self.high = end
+        self._sorted = None
         if start == self.low:
             self.low = self._by_start.pop(end, end)
             if self.low != end:
@@ -44,7 +46,9 @@ class Settled:
 
     def ranges(self) -> list[tuple[int, int]]:
         """The settled ranges beyond ``low``, in order; they neither touch nor overlap."""
-        return sorted(self._by_start.items())
+        if self._sorted is None:
+            self._sorted = sorted(self._by_start.items())
+        return self._sorted
 
     def missing(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of ``start`` to ``end`` that are not settled."""

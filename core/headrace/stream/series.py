@@ -156,7 +156,9 @@ class Series:
         """
         unsettled_bytes = 0
         end = settled.high
-        paths = [path for path in self._files.children(self._directory) if path.suffix == SUFFIX]
+        paths = [
+            path for path in self._files.children(self._directory) if path.suffix == SUFFIX and path.stem.isdigit()
+        ]
         for path in paths:
             segment = Segment(path, int(path.stem))
             found, seen = self._scan(segment, settled, last=path is paths[-1])
@@ -232,6 +234,7 @@ class Lost(Exception):
         self.start = start
         self.end = end
         self.size = size
+        self.ranges: list[tuple[int, int]] = []  # what of it was unsettled, as far as the reader's user knows
 
 
 class Reader:

