@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from itertools import count
@@ -12,6 +13,19 @@ __all__ = ["Files", "MemoryFiles"]
 
 class Files:
     """The file system. All methods raise ``OSError``; a write may be short."""
+
+    def lock(self, path: Path) -> int:
+        """Own ``path`` until the process ends or the descriptor is closed. ``BlockingIOError`` names the owner."""
+        fd = self.open(path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            os.close(fd)
+            raise BlockingIOError(f"in use by process {owner or '(unknown)'}") from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        return fd
 
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,6 +85,9 @@ class MemoryFiles(Files):
         self._contents: dict[Path, bytearray] = {}
         self._open: dict[int, bytearray] = {}
         self._next: Callable[[], int] = count().__next__
+
+    def lock(self, path: Path) -> int:
+        return self.open(path)
 
     def make_directory(self, path: Path) -> None:
         """Directories are only names here."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from headrace.errors import StreamError
 from headrace.events import Event, decode
-from headrace.stream.files import Files, MemoryFiles
+from headrace.stream.files import Files
 from headrace.stream.logtopic import Job, LogTopic
 from headrace.stream.offsets import newest
 from headrace.stream.segments import Corrupt, Segment, SegmentReader
@@ -32,24 +30,15 @@ def _topic_directory(directory: Path, name: str) -> Path:
 
 
 class Log:
-    """All topics of one stream. ``directory`` None: nothing outlives the process.
-
-    ``low_disk``: why nothing may be appended for now, or "".
-    """
+    """All topics of one stream. ``low_disk``: why nothing may be appended for now, or ""."""
 
     def __init__(
-        self,
-        directory: Path | None,
-        logger: logging.Logger,
-        *,
-        sync: bool = False,
-        min_free: int = 0,
-        files: Files | None = None,
+        self, directory: Path, logger: logging.Logger, *, files: Files, sync: bool = False, min_free: int = 0
     ) -> None:
-        self.files = files or (Files() if directory else MemoryFiles())
-        self.directory = directory or Path("/memory")
+        self.files = files
+        self.directory = directory
         self.logger = logger
-        self.sync = sync and directory is not None
+        self.sync = sync
         self.topics: dict[str, LogTopic] = {}
         self.closed = True
         self.low_disk = ""
@@ -58,9 +47,9 @@ class Log:
         self._unchecked = 0  # bytes written since the disk was looked at
         self._due: list[LogTopic] = []
         self._scheduled = False
+        self._writer: ThreadPoolExecutor | None = None
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._persistent = directory is not None
         self._lock = -1
 
     # -- opening and closing
@@ -68,17 +57,17 @@ class Log:
     async def open(self) -> None:
         """Take the directory, and find the topics in it."""
         self._loop = asyncio.get_running_loop()
-        self._writer = ThreadPoolExecutor(1, "headrace-log") if self.sync else None
         try:
             self.files.make_directory(self.directory)
-            if self._persistent:
-                self._lock = _lock(self.directory)
-            self.closed = False
+            self._lock = self.files.lock(self.directory / "lock")
             await asyncio.to_thread(self._recover)
-            self._check_disk()
         except OSError as exc:
             self._release()
             raise StreamError(f"{self.directory}: {exc.strerror or exc}") from exc
+        if self.sync:
+            self._writer = ThreadPoolExecutor(1, "headrace-log")
+        self.closed = False
+        self._check_disk()
 
     def _recover(self) -> None:
         for path in self.files.children(self.directory / "topics"):
@@ -120,7 +109,7 @@ class Log:
         if self._writer:
             self._writer.shutdown(wait=False)
         if self._lock >= 0:
-            os.close(self._lock)
+            self.files.close(self._lock)
             self._lock = -1
 
     # -- orphans
@@ -129,8 +118,10 @@ class Log:
         """Topics with a backlog and without a consumer: name → events and bytes."""
         return {name: (topic.unsettled, topic.unsettled_bytes) for name, topic in self.topics.items() if topic.orphan}
 
-    def purge(self, name: str) -> None:
+    async def purge(self, name: str) -> None:
         """Delete a topic nobody consumes."""
+        while self._writing:
+            await self._writing
         topic = self.topics.get(name)
         if topic is None or topic.reading:
             raise StreamError(f"{name}: {'it is in use' if topic else 'there is no such topic'}")
@@ -226,20 +217,6 @@ class Log:
 def _run(jobs: list[Job]) -> None:
     for job in jobs:
         job.run()
-
-
-def _lock(directory: Path) -> int:
-    """Own the directory until the process ends or the descriptor is closed."""
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(fd, 32, 0).decode(errors="replace").strip()
-        os.close(fd)
-        raise StreamError(f"{directory} is in use by process {owner or 'unknown'}") from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
-    return fd
 
 
 def read_topic(directory: Path, name: str) -> Iterator[tuple[int, list[Event]]]:

@@ -129,12 +129,12 @@ class LogTopic(Topic):
         self.log.files.make_directory(self.directory)
         self.offsets = OffsetsFile(self.log.files, self.directory / "offsets")
         found = self.offsets.load()
-        self.settled = found or Settled()
+        self.settled = found or Settled(self.series.first_offset())
         self.unsettled_bytes, self.corrupt = self.series.recover(self.settled)
         self._visible = self.series.next
         beyond = sum(end - start for start, end in self.settled.ranges())
         self.unsettled = self.recovered = self.series.next - self.settled.low - beyond
-        if found is None and self.series.next:
+        if found is None and self.unsettled:
             self.log.logger.error(
                 "%s: no valid commit record; all %d events on disk are delivered again", self.name, self.unsettled
             )
@@ -159,13 +159,15 @@ class LogTopic(Topic):
         self.backlog.close()
         self.series.close()
         if not self._commit_due:
-            self.series.remove(self.series.removable(self.settled.low))
+            with suppress(OSError):  # the next start removes them
+                self.series.remove(self.series.removable(self.settled.low))
         self.offsets.close()
         return not self._commit_due
 
     def delete(self) -> None:
         """Close, and remove everything there is of this topic."""
         self.deleted = True
+        self._failed(self.flush_job().messages, OSError(errno.ENOENT, "the topic was deleted"))
         self.dropped(self.unsettled)
         self.backlog.close()
         self.series.close()
@@ -265,7 +267,7 @@ class LogTopic(Topic):
     def flush_job(self) -> Job:
         """What is to be written now."""
         pending, self._pending = self._pending, []
-        commit = self.offsets.encode(self.settled) if self._commit_due else None
+        commit = self.offsets.encode(self.settled) if self._commit_due and not self.deleted else None
         self._due = self._commit_due = False
         return Job(self, pending, commit, self.settled.low)
 

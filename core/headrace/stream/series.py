@@ -149,6 +149,14 @@ class Series:
 
     # -- after a restart
 
+    def _paths(self) -> list[Path]:
+        children = self._files.children(self._directory)
+        return [path for path in children if path.suffix == SUFFIX and path.stem.isdigit()]
+
+    def first_offset(self) -> int:
+        """Where the oldest segment begins; 0 if there is none."""
+        return next((int(path.stem) for path in self._paths()), 0)
+
     def recover(self, settled: Settled) -> tuple[int, int]:
         """Find the records on disk. Returns the bytes not settled yet, and the number of events lost to corruption.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from headrace.config.model import StreamOptions
 from headrace.errors import StreamError
 from headrace.stream.consumer import Consumer
+from headrace.stream.files import Files, MemoryFiles
 from headrace.stream.log import Log
 from headrace.stream.logtopic import LogTopic
 from headrace.stream.topic import Record, Topic, TopicOptions
@@ -25,7 +26,13 @@ class Stream:
             raise StreamError("kafka is not here yet")
         self._name = name
         self._logger = log
-        self._log = Log(directory, log, sync=options.sync == "full", min_free=options.min_free_disk)
+        self._log = Log(
+            directory or Path("/memory"),
+            log,
+            files=Files() if directory else MemoryFiles(),
+            sync=directory is not None and options.sync == "full",
+            min_free=options.min_free_disk,
+        )
         self._consumers: list[Consumer] = []
 
     async def open(self) -> None:
@@ -39,6 +46,8 @@ class Stream:
     async def consume(self, topic: Topic, handler: Callable[[Record], Awaitable[None]]) -> Consumer:
         """Await ``handler`` for each record of ``topic`` from the oldest unsettled one on."""
         assert isinstance(topic, LogTopic)
+        if topic.reading:
+            raise StreamError(f"{topic.name} has a consumer already")
         consumer = Consumer(topic, f"{self._name}.{topic.name}", handler, self._logger)
         self._consumers.append(consumer)
         await consumer.start()
@@ -55,4 +64,4 @@ class Stream:
 
     async def purge(self, name: str) -> None:
         """Delete the data of an orphan."""
-        self._log.purge(name)
+        await self._log.purge(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -12,7 +13,94 @@ import pytest
 
 from headrace.config.model import StreamOptions
 from headrace.events import Event
-from headrace.stream import Record, Stream
+from headrace.stream import Record, Stream, TopicOptions
+from headrace.stream.files import MemoryFiles
+from headrace.stream.log import Log
+from headrace.stream.logtopic import LogTopic
+
+DIRECTORY = Path("/log")
+
+
+class FaultyFiles(MemoryFiles):
+    """Fails once ``budget`` bytes were written (other changes count as one byte).
+
+    ``fault``: ``cut`` (the process dies: nothing is written any more), ``short``, or the errno of one failure.
+    """
+
+    def __init__(self, budget: int = 1 << 40, fault: str | int = "cut") -> None:
+        super().__init__()
+        self.budget = budget
+        self.fault = fault
+        self.written = 0
+        self.failed = False
+
+    def after_death(self) -> FaultyFiles:
+        """What the next process finds."""
+        copy = FaultyFiles()
+        copy._contents = {path: bytearray(data) for path, data in self._contents.items()}
+        return copy
+
+    def _spend(self, cost: int) -> int:
+        """How much of it is done; raises if nothing is."""
+        left = self.budget - self.written
+        if self.failed and self.fault == "cut":
+            raise OSError(errno.EIO, "dead")
+        if self.failed or cost <= left:
+            self.written += cost
+            return cost
+        self.failed = True
+        if left <= 0 or cost == 1:
+            raise OSError(self.fault if isinstance(self.fault, int) else errno.EIO, "injected")
+        return left
+
+    def open(self, path: Path) -> int:
+        if path not in self._contents:
+            self._spend(1)
+        return super().open(path)
+
+    def write_at(self, fd: int, data: bytes, position: int) -> int:
+        done = self._spend(len(data) if any(data) else 1)
+        if not any(data) or done == len(data):
+            return super().write_at(fd, data, position)
+        super().write_at(fd, data[:done], position)
+        if isinstance(self.fault, int):
+            raise OSError(self.fault, "injected")
+        return done
+
+    def truncate(self, fd: int, size: int) -> None:
+        self._spend(1)
+        super().truncate(fd, size)
+
+    def remove(self, path: Path) -> None:
+        self._spend(1)
+        super().remove(path)
+
+
+class PowerCutFiles(MemoryFiles):
+    """Knows what would be left after a power cut: what was synced, in directories that were synced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable: dict[Path, bytes] = {}
+        self.synced: dict[int, bytes] = {}
+
+    def sync(self, fd: int) -> None:
+        data = self._open[fd]
+        self.synced[id(data)] = bytes(data)
+        path = next(path for path, content in self._contents.items() if content is data)
+        if path in self.durable:
+            self.durable[path] = bytes(data)
+
+    def sync_directory(self, path: Path) -> None:
+        self.durable = {known: data for known, data in self.durable.items() if known.parent != path}
+        for known, data in self._contents.items():
+            if known.parent == path:
+                self.durable[known] = self.synced.get(id(data), b"")
+
+    def after_power_cut(self) -> MemoryFiles:
+        left = MemoryFiles()
+        left._contents = {path: bytearray(data) for path, data in self.durable.items()}
+        return left
 
 
 class Collector:
@@ -44,6 +132,34 @@ def make() -> Callable[..., list[Event]]:
         return [Event({"n": number, **columns}, key=f"k{number % 7}", timestamp=1000 + number) for number in numbers]
 
     return events
+
+
+@pytest.fixture
+def faulty() -> type[FaultyFiles]:
+    return FaultyFiles
+
+
+@pytest.fixture
+def power_cut_files() -> PowerCutFiles:
+    return PowerCutFiles()
+
+
+@pytest.fixture
+async def open_topic() -> AsyncIterator[Callable[..., Awaitable[LogTopic]]]:
+    """Opens a log on the given files, and one topic of it, without Faust."""
+    logs: list[Log] = []
+
+    async def open_one(files: MemoryFiles, *, segment_bytes: int = 0, options: Any = None, **kwargs: Any) -> LogTopic:
+        log = Log(DIRECTORY, logging.getLogger("test"), files=files, **kwargs)
+        await log.open()
+        logs.append(log)
+        topic = await log.topic("t", options or TopicOptions(max_bytes=1 << 20))
+        topic.series.segment_bytes = segment_bytes or topic.series.segment_bytes
+        return topic
+
+    yield open_one
+    for log in logs:
+        await log.close()
 
 
 @pytest.fixture
