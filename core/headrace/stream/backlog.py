@@ -55,10 +55,11 @@ class Backlog:
         """Begin anew with the oldest unsettled record of a log that ends before ``end``."""
         self._end = end
         self._tail.clear()
-        self._tail_bytes, self._tail_open, self._use_tail = 0, False, tail
+        self._tail_bytes, self._use_tail = 0, tail
         self._settled = [(0, settled.low), *settled.ranges()]
         self._reader.seek(settled.low)
         self.events = sum(stop - start for start, stop in gaps(settled.low, end, self._settled))
+        self._tail_open = tail and not self.events
 
     def push(self, message: Message) -> None:
         """A message was appended to the log."""
