@@ -255,6 +255,7 @@ class Reader:
         self._segment: Segment | None = None
         self._reader: SegmentReader | None = None
         self._fd = -1
+        self._entry: Entry | None = None
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -264,14 +265,12 @@ class Reader:
     def seek(self, offset: int) -> None:
         """Go on with the record that holds ``offset``."""
         self.close()
-        self.offset = offset
+        self.offset, self._entry = offset, None
 
     def seek_entry(self, entry: Entry) -> None:
         """Go on with an entry that was appended (found at once, without reading the segment up to it)."""
         self.seek(entry.offset)
-        self._open(entry.segment)
-        assert self._reader
-        self._reader.position, self._reader.offset = entry.position, entry.offset
+        self._entry = entry
 
     def read(self, limit: int) -> Stored | None:
         """The next record that begins before offset ``limit``, or None. ``Lost`` if some are damaged (then go on)."""
@@ -301,11 +300,11 @@ class Reader:
         """Open the segment that holds ``offset``, or the next one there is."""
         for segment in list(self._series.segments):
             if segment.end > self.offset:
-                self._open(segment)
+                self._fd = self._files.open_to_read(segment.path)
+                self._segment, self._reader = segment, SegmentReader(self._files, self._fd, segment)
+                entry, self._entry = self._entry, None
+                if entry and entry.segment is segment:
+                    self._reader.position, self._reader.offset = entry.position, entry.offset
                 self.offset = max(self.offset, segment.base)
                 return True
         return False
-
-    def _open(self, segment: Segment) -> None:
-        self._fd = self._files.open_to_read(segment.path)
-        self._segment, self._reader = segment, SegmentReader(self._files, self._fd, segment)

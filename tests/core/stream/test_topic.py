@@ -8,7 +8,7 @@ import time
 import pytest
 
 from headrace.errors import StreamError, StreamFull
-from headrace.events import Event, encode_event
+from headrace.events import Event
 from headrace.stream import TopicOptions
 from headrace.stream.backlog import TAIL_BYTES
 from headrace.stream.files import MemoryFiles
