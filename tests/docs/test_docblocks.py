@@ -84,6 +84,6 @@ def test_a_block_is_run_again_until_it_and_its_output_are_right(page: Page):
 
 
 def test_a_part_of_a_configuration_is_linted_inside_a_whole(page: Page):
-    run(page, "```yaml part=sinks\nout: {type: console}\n```")
+    run(page, "```yaml part=sinks\nout:\n  type: console\n```")
     run(page, "```yaml part=sinks\n  out: {type: console}\n```")
     run(page, "```yaml part=sources\nin: {type: generate, rate: 1}\n```")

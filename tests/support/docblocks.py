@@ -31,6 +31,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 from collections.abc import Callable
@@ -189,7 +190,7 @@ class Page:
             text = _whole(block.options["part"], text)
         file = self.scratch / block.options.get("file", f"line{block.line}.yaml")
         file.write_text(text)
-        problems = check([file], environ=self.env).problems
+        problems = [found for found in check([file], environ=self.env).problems if found.severity == "error"]
         assert not problems, "\n".join(str(problem) for problem in problems)
 
     def _python(self, block: Block) -> None:
@@ -229,10 +230,8 @@ class Page:
 
 def _whole(section: str, entries: str) -> str:
     """A configuration around the entries of one section."""
-    body = "".join(f"  {line}\n" if line else "\n" for line in entries.rstrip().splitlines())
-    names = re.findall(r"^ {0,2}([\w-]+):", entries, re.MULTILINE)
-    if not entries.startswith(" "):
-        entries = body
+    entries = textwrap.dedent(entries)
+    names = YAML(typ="safe").load(entries)
     rest = {
         "sources": "sources: {input: {type: generate}}\n",
         "rules": f"rules: {{all: {{sql: 'SELECT * FROM \"#\"', to: [{', '.join(names)}]}}}}\n",
@@ -241,7 +240,7 @@ def _whole(section: str, entries: str) -> str:
     if section != "sinks":
         rest["rules"] = "rules: {all: {sql: 'SELECT * FROM \"#\"', to: my_sink}}\n"
     rest.pop(section, None)
-    return f"{section}:\n{entries}\n" + "".join(rest.values())
+    return f"{section}:\n{textwrap.indent(entries, '  ')}\n" + "".join(rest.values())
 
 
 def _agree(pattern: str, text: str) -> bool:
