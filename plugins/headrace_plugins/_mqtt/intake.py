@@ -105,14 +105,18 @@ class Incoming:
         if chunk is not None:
             self._intake.put(chunk)
 
-    def answer_again(self, qos: int, packet_id: bytes, first: Chunk | None) -> None:
-        """A message came a second time: it is no new event, but its answer is owed as soon as ``first`` is settled."""
+    def answer_again(self, qos: int, packet_id: bytes, first: Chunk | None, event: Event | None = None) -> None:
+        """A message came a second time: it is no new event, but its answer is owed as soon as ``first`` is settled.
+
+        With its ``event`` it is found by ``unanswered`` if it has to come a third time.
+        """
         if first is not None and first.incoming is self:
             return  # twice on one connection: the answer of the first is for both
         self.hand_on()
         again = self._begin()
         self._chunk = None
         again.acks += _ANSWER[qos] + packet_id
+        again.events += (event,) if event is not None else ()
         self.unacked += 1
         if first is None or first.done:
             self.settle(again, None if first is None else first.error)
