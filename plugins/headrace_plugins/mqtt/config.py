@@ -66,7 +66,8 @@ class MqttConfig(ComponentConfig):
     clientid: str | None = Field(
         None,
         description="Where the column `clientid` comes from, as a broker does not tell who published: topic[2] (a "
-        "level of the topic, from 1), user_property.NAME, payload.PATH (JSON); several with `|`: the first that is there.",
+        "level of the topic, from 1), user_property.NAME or payload.PATH (JSON). Several with `|`: the first that is "
+        "there.",
     )
     tls: TlsOptions | None = Field(None, description="Options of TLS; mqtts:// works without.")
 
