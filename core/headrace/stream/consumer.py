@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from headrace.stream.logtopic import LogTopic
-from headrace.stream.topic import Record
+from headrace.stream.topic import Record, Topic
 
 __all__ = ["Consumer", "Handler"]
 
@@ -24,20 +23,18 @@ class Consumer:
     was not settled, and no exception leaves the agent (Faust would acknowledge the message).
     """
 
-    def __init__(self, topic: LogTopic, group: str, handler: Handler, logger: logging.Logger) -> None:
-        from headrace.stream.transport import EmbeddedApp  # Faust takes 0.3 s to import; not every command needs it
-
+    def __init__(self, topic: Topic, group: str, handler: Handler, logger: logging.Logger) -> None:
         self._topic = topic
         self._handler = handler
         self._log = logger
         self._stopped = False
-        self._app: Any = EmbeddedApp(topic, group)
-        self._app.agent(self._app.topic(topic.name, acks=False, internal=False), name="handler")(self._agent)
+        self._app = topic.faust_app(group)
+        self._app.agent(self._app.topic(topic.full_name, acks=False, internal=False), name="handler")(self._agent)
 
     @property
     def lag_events(self) -> int:
         """Events appended and not yet handed to the handler."""
-        return self._topic.backlog.events
+        return self._topic.unread
 
     async def start(self) -> None:
         await self._app.start()

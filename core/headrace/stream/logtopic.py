@@ -8,21 +8,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import StreamError, StreamFull
 from headrace.events import Event, decode
 from headrace.stream.backlog import Backlog, Unread
 from headrace.stream.offsets import OffsetsFile, Settled
 from headrace.stream.series import Lost, Series
-from headrace.stream.topic import Message, Record, Topic, TopicOptions, messages
+from headrace.stream.topic import Message, Record, Topic, TopicOptions
 
 if TYPE_CHECKING:
     from headrace.stream.log import Log
 
 __all__ = ["Job", "LogRecord", "LogTopic"]
 
-_SPARE_BYTES = 16 << 20  # what a full topic still takes, from callers that were told there was room
 _MOST_SEGMENT, _LEAST_SEGMENT = 64 << 20, 64 << 10
 
 
@@ -110,7 +109,6 @@ class LogTopic(Topic):
         self.offsets: OffsetsFile
         self.settled = Settled()
         self.attached = False
-        self.reading = False
         self.deleted = False
         self.epoch = 0
         self.backlog = Backlog(self.series, log.files)
@@ -189,52 +187,25 @@ class LogTopic(Topic):
             return False
         return self.unsettled_bytes < self.options.max_bytes or not self.options.consumed
 
-    def send(self, events: Sequence[Event]) -> asyncio.Future[None]:
-        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        try:
-            parts = messages(events)
-        except (TypeError, ValueError) as exc:
-            call.set_exception(exc)
-            return call
-        size = sum([len(part.payload) for part in parts])
-        if not parts or not self._admit(call, size, len(events)):
-            if not call.done():
-                call.set_result(None)
-            return call
-        self.unsettled += len(events)
-        self.unsettled_bytes += size
+    def _store(self, parts: Sequence[Message], call: asyncio.Future[None]) -> None:
         for part in parts:
             part.call = call
         self._pending += parts
         self._schedule()
-        return call
+
+    def _closed(self) -> str:
+        return "the stream is closed" if self.log.closed else "the topic is deleted" if self.deleted else ""
+
+    def _blocked(self) -> str:
+        return self.log.low_disk
 
     def _admit(self, call: asyncio.Future[None], size: int, count: int) -> bool:
-        """May these bytes come in? If not, ``call`` has the reason, or they were dropped."""
-        if self.log.closed or self.deleted:
-            call.set_exception(
-                StreamError(f"{self.name}: the {'stream is closed' if self.log.closed else 'topic is deleted'}")
-            )
-            return False
-        options = self.options
-        if not options.consumed:
+        if not self.options.consumed:
             self._drop_segments(size)
-        if self.has_room():
-            return True
-        if options.when_full == "drop_oldest" and not self.log.low_disk:
-            self._drop_oldest(size)
-            return True
-        if options.when_full == "block" or not options.consumed:
-            if self.log.low_disk:
-                call.set_exception(StreamFull(f"{self.name}: {self.log.low_disk}"))
-            elif self.unsettled_bytes >= options.max_bytes + max(options.max_bytes, _SPARE_BYTES):
-                call.set_exception(StreamFull(f"{self.name} holds {self.unsettled_bytes} unsettled bytes"))
-            return not call.done()
-        self.dropped(count)
-        return False
+        return super()._admit(call, size, count)
 
     def _drop_oldest(self, size: int) -> None:
-        """Make room: first what the engine holds, which is older, then what nobody has read."""
+        """First what the engine holds, which is older, then what nobody has read."""
         allowed = self.options.max_bytes - size
         if self.on_full and self.unsettled_bytes > allowed:
             self.on_full(self.unsettled_bytes - allowed)
@@ -276,8 +247,8 @@ class LogTopic(Topic):
         for message in job.messages[: job.stored]:
             self._visible = message.offset + message.count
             self.backlog.push(message)
-        if job.error:
-            self._failed(job.messages[job.stored :], job.error)
+        if failed := job.messages[job.stored :]:
+            self._failed(failed, job.error or OSError(errno.EIO, "the write was not made"))
         for message in job.messages:
             if not message.call.done():
                 message.call.set_result(None)
@@ -377,14 +348,21 @@ class LogTopic(Topic):
 
     @property
     def held(self) -> int:
-        """Unsettled events that were handed over."""
-        return self.unsettled - self.backlog.events - sum([message.count for message in self._pending])
+        return self.unsettled - self.unread - sum([message.count for message in self._pending])
+
+    @property
+    def unread(self) -> int:
+        return self.backlog.events
 
     async def until_settled(self) -> None:
-        """Wait until everything handed over is settled, and that is committed."""
         while self.held or self._due:
             self._settling = asyncio.get_running_loop().create_future()
             await self._settling
+
+    def faust_app(self, group: str) -> Any:
+        from headrace.stream.transport import EmbeddedApp  # Faust takes 0.3 s to import; not every command needs it
+
+        return EmbeddedApp(self, group)
 
     @property
     def oldest(self) -> int | None:

@@ -12,7 +12,6 @@ from headrace.errors import StreamError
 from headrace.stream.consumer import Consumer
 from headrace.stream.files import Files, MemoryFiles
 from headrace.stream.log import Log
-from headrace.stream.logtopic import LogTopic
 from headrace.stream.topic import Record, Topic, TopicOptions
 
 __all__ = ["Stream"]
@@ -45,7 +44,6 @@ class Stream:
 
     async def consume(self, topic: Topic, handler: Callable[[Record], Awaitable[None]]) -> Consumer:
         """Await ``handler`` for each record of ``topic`` from the oldest unsettled one on."""
-        assert isinstance(topic, LogTopic)
         if topic.reading:
             raise StreamError(f"{topic.name} has a consumer already")
         consumer = Consumer(topic, f"{self._name}.{topic.name}", handler, self._logger)

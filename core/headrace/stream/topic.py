@@ -6,8 +6,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from headrace.errors import StreamError, StreamFull
 from headrace.events import Event, encode_event, join
 from headrace.stream.series import Entry
 
@@ -15,6 +16,7 @@ __all__ = ["MESSAGE_BYTES", "MESSAGE_EVENTS", "Message", "Record", "Topic", "Top
 
 MESSAGE_EVENTS = 256
 MESSAGE_BYTES = 256 << 10
+_SPARE_BYTES = 16 << 20  # what a full topic still takes, from callers that were told there was room
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Topic(ABC):
 
     def __init__(self, name: str, options: TopicOptions) -> None:
         self.name = name
+        self.full_name = name  # on the backend
         self.options = options
         self.unsettled = 0
         self.unsettled_bytes = 0
@@ -98,9 +101,52 @@ class Topic(ABC):
         """Called with the bytes that must go (drop_oldest): the engine settles old events it holds."""
         self.on_dropped: Callable[[int], None] | None = None
         """Told how many unread events the topic itself dropped."""
+        self.reading = False  # it has a consumer
         self._waiting: list[asyncio.Future[None]] = []
 
+    # -- what a backend adds
+
     @abstractmethod
+    def _store(self, parts: Sequence[Message], call: asyncio.Future[None]) -> None:
+        """Count and store messages; ``call`` is resolved when all of them are as durable as ``sync`` asks."""
+
+    def _closed(self) -> str:
+        """Why nothing can be sent any more, or ""."""
+        return ""
+
+    def _blocked(self) -> str:
+        """Why there is no room for anything just now, or ""."""
+        return ""
+
+    @abstractmethod
+    def _drop_oldest(self, size: int) -> None:
+        """Make room for so many bytes by settling what is oldest."""
+
+    @property
+    @abstractmethod
+    def held(self) -> int:
+        """Unsettled events that were handed to the consumer."""
+
+    @property
+    @abstractmethod
+    def unread(self) -> int:
+        """Events stored and not yet handed to the consumer."""
+
+    @abstractmethod
+    async def until_settled(self) -> None:
+        """Wait until everything handed over is settled, and that is committed."""
+
+    @abstractmethod
+    def faust_app(self, group: str) -> Any:
+        """A Faust app that reads this topic. Its consumer has ``running`` (an event), ``done()`` and ``halt()``."""
+
+    @property
+    @abstractmethod
+    def oldest(self) -> int | None:
+        """Timestamp (ms) of the oldest unsettled event, or of the first event of its message."""
+
+    # -- sending
+
     def send(self, events: Sequence[Event]) -> asyncio.Future[None]:
         """Store events; never blocks. Resolved when all of them are as durable as ``sync`` asks.
 
@@ -109,10 +155,48 @@ class Topic(ABC):
         room()`` before it: without room it takes a little more, so that nothing deadlocks, then it is full.
         The events must not be changed afterwards: a consumer that has caught up gets these very objects.
         """
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            parts = self._cut(events)
+        except (TypeError, ValueError) as exc:
+            call.set_exception(exc)
+            return call
+        size = sum([len(part.payload) for part in parts])
+        if parts and self._admit(call, size, len(events)):
+            self.unsettled += len(events)
+            self.unsettled_bytes += size
+            self._store(parts, call)
+        elif not call.done():
+            call.set_result(None)
+        return call
 
-    @abstractmethod
+    def _cut(self, events: Sequence[Event]) -> list[Message]:
+        return messages(events)
+
+    def _admit(self, call: asyncio.Future[None], size: int, count: int) -> bool:
+        """May these bytes come in? If not, ``call`` has the reason, or they were dropped."""
+        options = self.options
+        if closed := self._closed():
+            call.set_exception(StreamError(f"{self.name}: {closed}"))
+            return False
+        if self.has_room():
+            return True
+        blocked = self._blocked()
+        if options.when_full == "drop_oldest" and not blocked:
+            self._drop_oldest(size)
+            return True
+        if options.when_full == "block" or not options.consumed:
+            if blocked:
+                call.set_exception(StreamFull(f"{self.name}: {blocked}"))
+            elif self.unsettled_bytes >= options.max_bytes + max(options.max_bytes, _SPARE_BYTES):
+                call.set_exception(StreamFull(f"{self.name} holds {self.unsettled_bytes} unsettled bytes"))
+            return not call.done()
+        self.dropped(count)
+        return False
+
     def has_room(self) -> bool:
         """Below ``max_bytes`` of unsettled events, and the disk above its floor?"""
+        return self.unsettled_bytes < self.options.max_bytes
 
     async def room(self) -> None:
         """Wait until there is room."""
@@ -128,11 +212,6 @@ class Topic(ABC):
             for waiter in waiting:
                 if not waiter.done():
                     waiter.set_result(None)
-
-    @property
-    @abstractmethod
-    def oldest(self) -> int | None:
-        """Timestamp (ms) of the oldest unsettled event, or of the first event of its message."""
 
     def dropped(self, count: int) -> None:
         """Tell the engine that unread events are gone."""
