@@ -14,7 +14,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from headrace import Event, NotConnected, now_ms
 from headrace_plugins._mqtt.intake import Chunk, Incoming, Intake
 from headrace_plugins.mqtt.client import PahoClient, connect_properties
-from headrace_plugins.mqtt.config import MqttConfig
+from headrace_plugins.mqtt.config import MqttConfig, TlsOptions
 
 __all__ = ["Link", "WrongVersion"]
 
@@ -104,14 +104,26 @@ class Link:
         if config.username is not None:
             password = config.password.get_secret_value() if config.password else None
             client.username_pw_set(config.username, password)
-        if config.secure:
-            client.tls_set_context(_tls_context(config))
-        host, port = config.address
+        if not config.secure:
+            self._dial_broker()
+            return
+        context = _tls_context(config)
+        client.tls_set_context(context)
+        try:
+            self._dial_broker()
+        except BaseException:
+            if context.newest is not None:
+                context.newest.close()
+            raise
+
+    def _dial_broker(self) -> None:
+        config, client = self._config, self._client
+        (host, port), keepalive = config.address, int(config.keepalive)
         if client.v5:
             properties = connect_properties(int(config.session_expiry), config.receive_maximum)
-            client.connect(host, port, int(config.keepalive), clean_start=False, properties=properties)
+            client.connect(host, port, keepalive, clean_start=False, properties=properties)
         else:
-            client.connect(host, port, int(config.keepalive))
+            client.connect(host, port, keepalive)
 
     def _abandon(self, dial: asyncio.Future[None]) -> None:
         if not dial.cancelled() and dial.exception() is None:
@@ -304,12 +316,26 @@ class Link:
         self._break("the stream did not take a message; connecting anew to get it again")
 
 
-def _tls_context(config: MqttConfig) -> ssl.SSLContext:
-    tls = config.tls
-    context = ssl.create_default_context(cafile=tls.ca if tls else None)
-    if tls and tls.cert and tls.key:
+class _TlsContext(ssl.SSLContext):
+    """Knows its newest socket: paho leaves one whose handshake fails to the garbage collector."""
+
+    newest: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        self.newest = super().wrap_socket(*args, **kwargs)
+        return self.newest
+
+
+def _tls_context(config: MqttConfig) -> _TlsContext:
+    tls = config.tls or TlsOptions()
+    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    if tls.ca:
+        context.load_verify_locations(tls.ca)
+    else:
+        context.load_default_certs()
+    if tls.cert and tls.key:
         context.load_cert_chain(tls.cert, tls.key)
-    if tls and tls.insecure:
+    if tls.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
