@@ -41,7 +41,10 @@ class Receiver(Protocol):
 
 
 class PahoClient(paho.Client):
-    """What both readers have in common. It is driven by asyncio: ``loop_start`` and the like are not used."""
+    """What both readers have in common. It is driven by asyncio: ``loop_start`` and the like are not used.
+
+    ``loop_read`` raises whatever comes on a malformed packet.
+    """
 
     max_qos: ClassVar[int]
 
@@ -100,10 +103,8 @@ class BulkClient(PahoClient):
             data = self._rest.take()
         try:
             rc = self._take(data)
-        except codec.ProtocolError as error:
-            self._easy_log(paho.MQTT_LOG_ERR, "malformed packet: %s", error)
-            rc = MQTTErrorCode.MQTT_ERR_PROTOCOL
-        self.receiver.read_done()
+        finally:
+            self.receiver.read_done()  # what came before a malformed packet counts
         return self._loop_rc_handle(rc) if rc else rc
 
     def _take(self, data: bytes) -> MQTTErrorCode:

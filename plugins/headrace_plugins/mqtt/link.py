@@ -183,8 +183,8 @@ class Link:
             client.loop_read()
             while (sock := client.socket()) is not None and isinstance(sock, ssl.SSLSocket) and sock.pending():
                 client.loop_read()
-        except Exception as error:  # noqa: BLE001 - on malformed packets stock paho raises whatever comes
-            self._break(f"what came makes no sense: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - on malformed packets paho raises whatever comes
+            self._break(f"what the broker sent makes no sense: {type(error).__name__}: {error}")
             return
         self._watch()
         if self.incoming.held >= self._intake.limit and self.lost is None and not self.incoming.paused:

@@ -45,6 +45,8 @@ class Mqtt(Source[MqttConfig]):
         link = await self._connect()
         try:
             problems = await self._subscribe(link)
+            if link.lost is not None:  # in the very read that brought the answer
+                raise NotConnected(f"{self.config.url}: {link.lost}")
         except BaseException:
             link.close()
             raise
