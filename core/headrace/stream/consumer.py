@@ -25,11 +25,12 @@ class Consumer:
 
     def __init__(self, topic: Topic, group: str, handler: Handler, logger: logging.Logger) -> None:
         self._topic = topic
+        self._group = group
         self._handler = handler
         self._log = logger
         self._stopped = False
-        self._app = topic.faust_app(group)
-        self._app.agent(self._app.topic(topic.full_name, acks=False, internal=False), name="handler")(self._agent)
+        self._app: Any = None
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def lag_events(self) -> int:
@@ -37,8 +38,9 @@ class Consumer:
         return self._topic.unread
 
     async def start(self) -> None:
-        await self._app.start()
-        await self._app.consumer.running.wait()
+        """Returns when the handler is about to be called for whatever there is."""
+        await self._start_app()
+        self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self, timeout: float = 5.0) -> None:
         """Hand over nothing more, wait up to ``timeout`` for what was handed over, and end.
@@ -49,21 +51,48 @@ class Consumer:
         if self._stopped:
             return
         self._stopped = True
+        if self._watcher:
+            self._watcher.cancel()
         self._app.consumer.halt()
         try:
             await asyncio.wait_for(self._topic.until_settled(), timeout)
         except TimeoutError:
             self._log.info("%s: %d events handed over are not settled", self._topic.name, self._topic.held)
+        await self._stop_app(max(timeout, 1.0))
+
+    async def _start_app(self) -> None:
+        app = self._app = self._topic.faust_app(self._group)
+        app.agent(app.topic(self._topic.full_name, acks=False, internal=False), name="handler")(self._agent)
+        await app.start()
+        await app.consumer.running.wait()
+
+    async def _stop_app(self, timeout: float) -> None:
         stopping = asyncio.ensure_future(self._app.stop())
-        _, pending = await asyncio.wait([stopping], timeout=max(timeout, 1.0))
+        _, pending = await asyncio.wait([stopping], timeout=timeout)
         if pending:
             self._log.error("%s: the consumer ignores being stopped; it is left behind", self._topic.name)
 
+    async def _watch(self) -> None:
+        """Replace an app that crashed, as one does when Kafka is away for too long."""
+        while True:
+            await self._app.crashed_event.wait()
+            self._log.error(
+                "%s: the consumer failed and is started again: %s", self._topic.name, self._app.crash_reason
+            )
+            await self._stop_app(_LONGEST_PAUSE)
+            await asyncio.sleep(_FIRST_PAUSE)
+            try:
+                await self._start_app()
+            except Exception as exc:  # noqa: BLE001 - Faust lets any error of the driver through
+                self._log.error("%s: the consumer cannot start: %s", self._topic.name, exc)
+                await asyncio.sleep(_LONGEST_PAUSE)
+
     async def _agent(self, stream: Any) -> None:
-        done = self._app.consumer.done
+        taken, done = self._app.consumer.taken, self._app.consumer.done
         # a cancelled agent ends as if it were finished: Faust would restart it and keep the loop from ending
         with suppress(asyncio.CancelledError):
             async for record in stream.noack():
+                taken()
                 await self._handle(record)
                 done()
 

@@ -138,7 +138,10 @@ class Topic(ABC):
 
     @abstractmethod
     def faust_app(self, group: str) -> Any:
-        """A Faust app that reads this topic. Its consumer has ``running`` (an event), ``done()`` and ``halt()``."""
+        """A Faust app that reads this topic, with ``crashed_event``.
+
+        Its consumer has ``running`` (an event), ``taken()`` and ``done()`` for the agent, and ``halt()``.
+        """
 
     @property
     @abstractmethod

@@ -74,6 +74,9 @@ class EmbeddedConsumer(Consumer):  # type: ignore[misc]
             )
             self._channel.queue.force_put_nowait(Event(self.app, None, record, None, message))
 
+    def taken(self) -> None:
+        """The agent has begun with a record."""
+
     def done(self) -> None:
         """The agent is ready for the next record."""
         self._handed = False
@@ -140,6 +143,10 @@ class EmbeddedApp(App):  # type: ignore[misc]
     async def on_start(self) -> None:
         await super().on_start()
         self.sensors.remove(self.monitor)  # costs 3 µs a message, and nobody looks
+
+    @property
+    def crashed_event(self) -> Any:
+        return self._crashed
 
     def _create_directories(self) -> None:
         """It keeps nothing on disk."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +190,59 @@ async def open_stream(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[S
     async def open_one(directory: Path | None = tmp_path / "log", **options: Any) -> Stream:
         options.setdefault("min_free_disk", 0)
         stream = Stream(StreamOptions(**options), name="test", directory=directory, log=logging.getLogger("test"))
+        await stream.open()
+        opened.append(stream)
+        return stream
+
+    yield open_one
+    for stream in opened:
+        await stream.close(0)
+
+
+def some_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    return some_port()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Kafka broker in memory."""
+    if not shutil.which("go"):
+        pytest.skip("NO KAFKA TEST WAS RUN: the broker needs the Go toolchain, and there is no 'go' on PATH")
+    source = Path(__file__).parents[2] / "kafka" / "kfake"
+    binary = tmp_path_factory.mktemp("kfake") / "kfake"
+    subprocess.run(["go", "build", "-o", binary, "."], cwd=source, check=True, timeout=300)
+    port = some_port()
+    broker = subprocess.Popen([binary, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "the broker did not start"
+                time.sleep(0.05)
+        yield f"kafka://127.0.0.1:{port}"
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+@pytest.fixture
+async def open_kafka(kafka: str) -> AsyncIterator[Callable[..., Awaitable[Stream]]]:
+    """Opens streams of one pipeline on Kafka; closes what is left open."""
+    name = f"p{uuid.uuid4().hex[:8]}"
+    opened: list[Stream] = []
+
+    async def open_one() -> Stream:
+        stream = Stream(StreamOptions(url=kafka), name=name, directory=None, log=logging.getLogger("test"))
         await stream.open()
         opened.append(stream)
         return stream
