@@ -18,6 +18,7 @@ async def open_until_up(component: Component[Any]) -> None:
     status, log = component.ctx.status, component.ctx.log
     pause = FIRST
     while True:
+        before = status.state
         try:
             await component.open()
         except Exception as exc:  # noqa: BLE001 - a component may raise anything, and is tried again
@@ -29,7 +30,7 @@ async def open_until_up(component: Component[Any]) -> None:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST)
         else:
-            if status.state != "running" and status.set("running"):
+            if status.state == before != "running" and status.set("running"):  # unless it said itself how it is
                 log.info("running")
             return
 
