@@ -22,11 +22,14 @@ from pydantic import (
 from headrace import ComponentConfig, Duration
 from headrace.templates import Missing, Template, compile_body
 
-__all__ = ["HttpConnectorConfig", "HttpSinkConfig", "TlsOptions", "Url", "parse_url"]
+__all__ = ["HttpConnectorConfig", "HttpSinkConfig", "TlsOptions", "Url", "mask_url", "parse_url"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _SENSITIVE = re.compile(r"auth|cookie|key|token|secret|passw|signature", re.IGNORECASE)
+_SENSITIVE_QUERY = re.compile(
+    r"([?&][^=&]*(?:auth|code|credential|key|passw|pwd|secret|sig|token)[^=&]*)=[^&]*", re.IGNORECASE
+)
 OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"})
 """Headers that say how the message is framed: the sink writes them, nobody else."""
 
@@ -77,6 +80,11 @@ def parse_url(url: str) -> Url:
     return Url(tls, host, parts.port or (443 if tls else 80), parts.path, parts.query)
 
 
+def mask_url(url: str) -> str:
+    """The URL for people: values of parameters that look like credentials are masked."""
+    return _SENSITIVE_QUERY.sub(r"\1=***", url)
+
+
 def _split(url: str) -> SplitResult:
     parts = urlsplit(url)
     if parts.port == 0:  # reading the port checks it
@@ -111,9 +119,13 @@ def _scalar(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _secret_template(value: SecretStr) -> SecretStr:
+    Template(value.get_secret_value())
+    return value
+
+
 def _header_value(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    Template(text)
     if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
         raise ValueError("a header value has no line breaks and no control characters")
     return value
@@ -131,14 +143,15 @@ def _body(value: Any) -> Any:
 
 TemplateText = Annotated[str, BeforeValidator(_scalar), AfterValidator(_template)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[SecretStr, BeforeValidator(_scalar), AfterValidator(_header_value)]
+SecretTemplate = Annotated[SecretStr, BeforeValidator(_scalar), AfterValidator(_secret_template)]
+HeaderValue = Annotated[SecretTemplate, AfterValidator(_header_value)]
 Headers = dict[HeaderName, HeaderValue]
 StatusPattern = Annotated[int, Field(ge=200, le=599)] | Annotated[str, Field(pattern=r"^[2-5]xx$")]
 
 
-def _shown(headers: dict[str, SecretStr]) -> dict[str, str]:
-    """Headers for people: values that look like credentials are masked."""
-    return {k: str(v) if _SENSITIVE.search(k) else v.get_secret_value() for k, v in headers.items()}
+def _shown(values: dict[str, SecretStr]) -> dict[str, str]:
+    """Headers or parameters for people: values that look like credentials are masked."""
+    return {k: str(v) if _SENSITIVE.search(k) else v.get_secret_value() for k, v in values.items()}
 
 
 def _once(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -172,6 +185,7 @@ class HttpConnectorConfig(ComponentConfig):
         description="http:// or https:// address. Path and query are kept and may hold placeholders; user:password@ "
         "becomes an Authorization header.",
         examples=["http://localhost:5000"],
+        repr=False,  # its query may hold a key
     )
     headers: Headers = Field(default_factory=dict, description="Headers of every request; templates.")
     tls: TlsOptions = Field(default_factory=TlsOptions, description="Certificates for https.")
@@ -202,6 +216,10 @@ class HttpConnectorConfig(ComponentConfig):
         Template(found.path + found.query)
         return url
 
+    @field_serializer("url")
+    def _show_url(self, url: str) -> str:
+        return mask_url(url)
+
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -222,7 +240,7 @@ class HttpSinkConfig(ComponentConfig):
     path: TemplateText = Field(
         "", description="Template joined to the URL's path with one slash; inserted values are percent-encoded."
     )
-    query: dict[str, TemplateText] = Field(
+    query: dict[str, SecretTemplate] = Field(
         default_factory=dict, description="Parameters added to the URL; the values are templates."
     )
     headers: Headers = Field(
@@ -259,6 +277,6 @@ class HttpSinkConfig(ComponentConfig):
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         return _once(headers)
 
-    @field_serializer("headers")
-    def _show_headers(self, headers: dict[str, SecretStr]) -> dict[str, str]:
-        return _shown(headers)
+    @field_serializer("headers", "query")
+    def _show_values(self, values: dict[str, SecretStr]) -> dict[str, str]:
+        return _shown(values)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http
-import re
 import time
 from collections import deque
 from email.utils import parsedate_to_datetime
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import httptools
 
 from headrace import DeliveryError, Done
+from headrace_plugins.http.config import mask_url
 
 if TYPE_CHECKING:
     from headrace_plugins.http.pool import Pool
@@ -30,9 +30,6 @@ _EXCERPT = 512
 _LARGE = 1 << 16
 """Smaller requests are out as soon as they are written."""
 _STATUSES = frozenset(http.HTTPStatus)
-_SECRET_QUERY = re.compile(
-    r"([?&][^=&]*(?:auth|code|credential|key|passw|pwd|secret|sig|token)[^=&]*)=[^&]*", re.IGNORECASE
-)
 
 
 class Call:
@@ -80,7 +77,7 @@ class Exchange:
         body = memoryview(self.data)[self.data.index(b"\r\n\r\n") + 4 :]
         return {
             "method": method.decode(),
-            "url": origin + _SECRET_QUERY.sub(r"\1=***", target.decode("ascii", "replace")),
+            "url": mask_url(origin + target.decode("ascii", "replace")),
             "body_hash": f"sha256:{hashlib.sha256(body).hexdigest()}",
         }
 
@@ -199,10 +196,11 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes) -> None:
         if not data:
             return
-        at_start, self._complete = not self._open, 0
+        at_start, rest, self._complete = not self._open, data, 0
         self._size += len(data)
         try:
-            rest = self._answer_to_head(data) if self.sent and self.sent[0].data.startswith(b"HEAD ") else data
+            if self.sent and self.sent[0].data.startswith(b"HEAD "):
+                rest = self._answer_to_head(data)
             self._parser.feed_data(rest)
         except httptools.HttpParserUpgrade:
             self.end("the server wants to change the protocol")
@@ -212,7 +210,7 @@ class Connection(asyncio.Protocol):
             return
         if self._open and self._size > MAX_ANSWER:
             self._cut_short()
-        elif at_start and self._complete and not self._open:
+        elif at_start and self._complete and not self._open and rest is data:
             self._remember(data)
 
     def _answer_to_head(self, data: bytes) -> bytes:
@@ -227,7 +225,6 @@ class Connection(asyncio.Protocol):
             if self._open:
                 self.on_message_complete()
                 self._start_over()
-        self._complete = 0  # the same bytes would mean something else to POST
         return data
 
     def _remember(self, data: bytes) -> None:
@@ -303,5 +300,5 @@ def _retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -170,7 +170,8 @@ class _Target:
             path = f"{path}?{url.query}{'&' if query else ''}{query}"
         self._path = Template(_quote_literals(path), missing=sink.missing, filter="urlencode")
         self._parameters = [
-            (quote(name, "").encode(), Template(text, missing=sink.missing)) for name, text in sink.query.items()
+            (quote(name, "").encode(), Template(value.get_secret_value(), missing=sink.missing))
+            for name, value in sink.query.items()
         ]
         self._first = b"&" if "?" in path else b"?"
         self._omit = sink.missing == "omit"

@@ -99,6 +99,14 @@ class TestHeaders:
         assert config.model_dump()["headers"]["x-trace"] == "${topic}"
 
 
+def test_parameters_that_look_like_credentials_are_masked() -> None:
+    sink = HttpSinkConfig(query={"api_key": "s3cret", "n": 1})
+    assert sink.model_dump()["query"] == {"api_key": "**********", "n": "1"}
+    connector = HttpConnectorConfig(url="http://h/x?n=1&api_key=s3cret")
+    assert connector.model_dump()["url"] == "http://h/x?n=1&api_key=***"
+    assert "s3cret" not in repr(sink) + repr(connector) + connector.model_dump_json()
+
+
 class TestSink:
     @pytest.mark.parametrize("method", ["post", "Put", "PATCH", "get", "delete", "head", "options"])
     def test_takes_methods_in_any_case(self, method: str) -> None:

@@ -198,6 +198,19 @@ async def test_an_answer_known_for_post_means_the_same_for_head() -> None:
     assert one.statuses == [200, 200]
 
 
+async def test_an_answer_to_head_is_not_taken_for_a_part_of_the_next() -> None:
+    empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    one = bench(1, b"HEAD")
+    one.request(1)
+    one.connection.sent[1].index = 1
+    one.feed(empty + empty)
+    assert one.statuses == [200, 200]
+    one.verdicts.clear()
+    one.request(2)
+    one.feed(empty + empty)
+    assert one.statuses == [200, 200]
+
+
 async def test_a_long_answer_is_settled_by_its_status_and_not_read_to_its_end() -> None:
     one = bench(1)
     one.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
