@@ -160,9 +160,13 @@ def _example_value(key: str, field: FieldInfo) -> Any:
 
 
 def _yaml(value: Any) -> str:
-    """A value on one line. JSON is YAML; plain words need no quotes."""
-    plain = isinstance(value, str) and _WORD.fullmatch(value) and parse_scalar(value) == value
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)
+    """A value on one line: JSON is YAML, but plain words need no quotes, and double quotes stand in single ones."""
+    if isinstance(value, str):
+        if _WORD.fullmatch(value) and parse_scalar(value) == value:
+            return value
+        if '"' in value and "'" not in value and "\n" not in value:
+            return f"'{value}'"
+    return json.dumps(value, ensure_ascii=False)
 
 
 # -- the page ----------------------------------------------------------------------------------------------------
@@ -198,8 +202,16 @@ def _component(kind: Kind, cls: type[Component[Any]]) -> str:
             f"\n\nIts connection is a connector of type `{cls.connector_type.name}`, named by `connector: NAME` or "
             "given here by the connector's own options."
         )
-    shown = f"```yaml fragment\n{example(cls, comments=False)}\n```\n"
+    part, entry = f"{kind}s", example(cls, comments=False)
+    if kind == "transform":
+        part, entry = "rules", f"transforms:\n- {_indented(entry)}\nto: my_sink"
+    mark = f"part={part}" if kind != "connector" else 'lint="no sink uses it"'
+    shown = f"```yaml {mark}\nmy_{part[:-1]}:\n  {_indented(entry)}\n```\n"
     return _section(f"{kind.capitalize()} `{cls.name}`", cls.Config, f"{text}\n\n{shown}")
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n  ")
 
 
 def _section(title: str, model: type[BaseModel], text: str = "") -> str:
