@@ -126,7 +126,8 @@ class _Builder:
     def _validate(
         self, model: type[ComponentConfig], part: _Part, entries: Mapping[str, Node], also: Iterable[str] = ("type",)
     ) -> Any:
-        return validate(model, entries, part.mark, part.where, self._problems, also=also)
+        context = {"functions": self._registry.functions}
+        return validate(model, entries, part.mark, part.where, self._problems, also=also, context=context)
 
     def _source(self, name: str, node: Node) -> SourceSpec:
         part = self._part("source", f"sources.{name}", node)

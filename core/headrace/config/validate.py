@@ -37,15 +37,23 @@ def field_names(model: type[BaseModel]) -> list[str]:
 
 
 def validate(
-    model: Model, entries: Mapping[str, Node], at: Mark, where: str, problems: Problems, *, also: Iterable[str] = ()
+    model: Model,
+    entries: Mapping[str, Node],
+    at: Mark,
+    where: str,
+    problems: Problems,
+    *,
+    also: Iterable[str] = (),
+    context: Mapping[str, Any] | None = None,
 ) -> ComponentConfig | None:
     """An instance of ``model`` from these entries; None if there are problems.
 
     ``at`` is where missing keys are reported, ``where`` the path for messages, ``also`` further keys that are right
-    in this place although the model does not know them: a misspelt key may mean one of them.
+    in this place although the model does not know them: a misspelt key may mean one of them. ``context`` is what
+    validators see: ``functions``, those that plugins gave.
     """
     try:
-        return model.model_validate({key: plain(node) for key, node in entries.items()})
+        return model.model_validate({key: plain(node) for key, node in entries.items()}, context=context)
     except ValidationError as exc:
         root = Node(dict(entries), at, at)
         _Report(model, root, where, problems, list(also)).all(exc)
