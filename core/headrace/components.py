@@ -174,6 +174,11 @@ class Transform(Component[C]):
         """Equalities the engine may test before it calls ``process`` (for its index); none by default."""
         return ()
 
+    @classmethod
+    def functions(cls) -> Mapping[str, str]:
+        """The functions its language has of its own, for lists: name → what it takes and does. None by default."""
+        return {}
+
     def explain(self, event: Event) -> Explanation:
         """For people: what happened to this event, step by step."""
         output = self.process([event])

@@ -333,8 +333,15 @@ def test_list_names_types_and_who_brings_them(cli: Headrace) -> None:
         "plugin": "generate",
         "text": "Devices in turn say how warm and how damp it is.",
     } in sources
-    for kind in ("transforms", "connectors", "functions"):
+    for kind in ("transforms", "connectors"):
         assert cli("list", kind).code == 0
+
+
+def test_list_functions_names_what_a_query_may_call(cli: Headrace) -> None:
+    found = {row["name"]: row for row in json.loads(cli("list", "functions", "-o", "json").out)}
+    assert found["rtrim"]["plugin"] == "sql"
+    assert found["rtrim"]["text"].startswith("Takes 1 to 2 arguments. ")
+    assert len(found) > 100
 
 
 def test_show_tells_options_defaults_and_an_example(cli: Headrace) -> None:

@@ -26,7 +26,7 @@ LISTS = ("sources", "transforms", "sinks", "connectors", "functions")
 
 
 def add_commands(commands: Commands) -> None:
-    listing = command(commands, "list", _list, "list the types of components, or the SQL functions plugins add")
+    listing = command(commands, "list", _list, "list the types of components, or the functions a query may call")
     listing.add_argument("what", choices=LISTS)
     show = command(commands, "show", _show, "show a type's options, or a configuration as it is understood")
     show.add_argument("type", metavar="TYPE", help="a type such as http, or the word config")
@@ -44,17 +44,7 @@ def add_commands(commands: Commands) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     registry = Registry.discover()
-    if args.what == "functions":
-        rows = [
-            {"name": name, "plugin": registry.owner("function", name), "text": _first_line(function)}
-            for name, function in sorted(registry.functions.items())
-        ]
-    else:
-        kind: Kind = args.what[:-1]
-        rows = [
-            {"name": name, "plugin": registry.owner(kind, name), "text": summary(registry.find(kind, name))}
-            for name in registry.names(kind)
-        ]
+    rows = _functions(registry) if args.what == "functions" else _types(registry, args.what[:-1])
     if args.output == "json":
         print_json(rows)
     elif rows:
@@ -62,8 +52,29 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _first_line(function: Any) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0]
+def _types(registry: Registry, kind: Kind) -> list[dict[str, str]]:
+    return [
+        {"name": name, "plugin": registry.owner(kind, name), "text": summary(registry.find(kind, name))}
+        for name in registry.names(kind)
+    ]
+
+
+def _functions(registry: Registry) -> list[dict[str, str]]:
+    """What queries may call: the functions of each language, and those that plugins add for all of them."""
+    rows = [
+        {
+            "name": name,
+            "plugin": registry.owner("function", name),
+            "text": (inspect.getdoc(call) or "").partition("\n")[0],
+        }
+        for name, call in registry.functions.items()
+    ]
+    for language in registry.names("transform"):
+        cls = registry.find("transform", language)
+        assert issubclass(cls, Transform)
+        owner = registry.owner("transform", language)
+        rows += [{"name": name, "plugin": owner, "text": text} for name, text in cls.functions().items()]
+    return sorted(rows, key=lambda row: row["name"])
 
 
 # -- show --------------------------------------------------------------------------------------------------------
@@ -165,7 +176,7 @@ def _sql(args: argparse.Namespace) -> int:
     except PluginError as exc:
         print(f"headrace: {registry.broken(args.language) or exc}", file=sys.stderr)
         return 1
-    config = _query(cls, args.query)
+    config = _query(cls, args.query, registry)
     transform = cls(config, Context("query", functions=registry.functions))
     assert isinstance(transform, Transform)
     explanation = transform.explain(_message(args))
@@ -180,13 +191,13 @@ def _sql(args: argparse.Namespace) -> int:
     return 0 if rows else 1
 
 
-def _query(cls: type[Component[Any]], query: str) -> Any:
+def _query(cls: type[Component[Any]], query: str, registry: Registry) -> Any:
     """The query checked as ``lint`` checks it, errors pointing into it."""
     text = Text("query", query)
     begin = Mark(text, 1, 1)
     problems = Problems()
     node = Node(query, begin, begin, span=(0, len(query)))
-    config = validate(cls.Config, {"query": node}, begin, "", problems)
+    config = validate(cls.Config, {"query": node}, begin, "", problems, context={"functions": registry.functions})
     if config is None:
         raise InvalidConfig(problems.sorted())
     return config
