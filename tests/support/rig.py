@@ -240,6 +240,13 @@ def _listens(port: int) -> bool:
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+class _Link:
+    """One device's unacknowledged publishes."""
+
+    outstanding = 0
+    held = False
+
+
 class Devices:
     """Several devices (paho clients), each with topics of its own: QoS 1 publishes, sent again after a reconnect."""
 
@@ -256,11 +263,20 @@ class Devices:
         client.reconnect_delay_set(1, 1)
         client.max_queued_messages_set(0)
         client.max_inflight_messages_set(50)
+        client.user_data_set(_Link())
         client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
         return client
 
-    def _on_publish(self, *_: Any) -> None:
+    def _on_publish(self, _client: paho.Client, link: _Link, *_: Any) -> None:
         self.acked += 1
+        link.outstanding -= 1
+        if not link.outstanding:
+            link.held = False
+
+    def _on_disconnect(self, _client: paho.Client, link: _Link, *_: Any) -> None:
+        # paho sends what is new before what it repeats; a device that keeps its order waits
+        link.held = link.outstanding > 0
 
     async def connect(self) -> None:
         for client in self.clients:
@@ -277,7 +293,12 @@ class Devices:
         for i in range(first, first + n):
             topic = f"t/{i % self.topics}"
             payload = json.dumps({"seq": i, "device": topic, "temp": i % 50})
-            self.clients[i % len(self.clients)].publish(topic, payload, qos)
+            client = self.clients[i % len(self.clients)]
+            link = client.user_data_get()
+            while link.held or not client.is_connected():
+                await asyncio.sleep(0.005)
+            link.outstanding += qos > 0
+            client.publish(topic, payload, qos)
             self.sent += 1
             ahead = (self.sent - first) / rate - (time.monotonic() - started)
             if ahead > 0.005:
