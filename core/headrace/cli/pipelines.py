@@ -61,37 +61,17 @@ def _lint(args: argparse.Namespace) -> int:
     result = checked(args)
     errors = sum(problem.severity == "error" for problem in result.problems)
     warnings = len(result.problems) - errors
-    broken = [*_broken(result)]
     if args.output == "json":
-        problems = [dataclasses.asdict(problem) for problem in result.problems]
-        print_json({"ok": not errors, "problems": problems, "broken": broken})
+        print_json({"ok": not errors, "problems": [dataclasses.asdict(problem) for problem in result.problems]})
     else:
         for problem in result.problems:
             print(problem)
-        for text in broken:
-            print(f"warning: {text}")
-        print(f"{_count(errors, 'error')}, {_count(warnings + len(broken), 'warning')}", file=sys.stderr)
+        print(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", file=sys.stderr)
     return 78 if errors else 0
 
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _broken(result: Checked) -> list[str]:
-    """Components that cannot run because their plugin did not load."""
-    spec = result.spec
-    if spec is None:
-        return []
-    found = [
-        f"{section}.{name}: {part.broken}"
-        for section in ("sources", "connectors", "sinks")
-        for name, part in getattr(spec, section).items()
-        if part.broken
-    ]
-    for rule in spec.rules.values():
-        found += [f"rules.{rule.name}: {step.broken}" for step in rule.transforms if step.broken]
-    return found
 
 
 def _demo(_args: argparse.Namespace) -> int:

@@ -121,6 +121,8 @@ class _Builder:
             part.broken = self._registry.broken(type_node.value)
             if part.broken is None:
                 self._problems.error(type_node.mark, f"{where}: {exc}")
+            else:
+                self._problems.warn(type_node.mark, f"{where} cannot run: {part.broken}")
         return part
 
     def _validate(
@@ -297,9 +299,19 @@ class _Builder:
             for name, node in self._sections[section].items():
                 if (section, name) not in self._used:
                     self._problems.warn(node.key, f"{section}.{name}: {what}")
+        self._warn_of_plugins()
         for section, what in (("sources", "nothing comes in"), ("rules", "nothing goes out")):
             if not self._sections[section]:
                 self._problems.warn(self._root.mark, f"no {section}: {what}")
+
+    def _warn_of_plugins(self) -> None:
+        section = self._root.child("plugins")
+        known = {row.name for row in self._registry.rows}
+        for listed in section.entries().values() if section else ():
+            for name in listed.value if isinstance(listed.value, list) else ():
+                if name.value not in known:
+                    near = suggest(str(name.value), known)
+                    self._problems.warn(name.mark, f"plugins: no plugin {name.value!r} is installed{near}")
 
 
 def pipeline_options(root: Node, problems: Problems) -> PipelineOptions:

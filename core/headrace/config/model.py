@@ -126,6 +126,15 @@ class ApiOptions(ComponentConfig):
 
     listen: str = Field("127.0.0.1:8080", description="Address and port. Off unless the section is there.")
 
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not host or (":" in bare and bare == host) or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+        return value
+
 
 class PluginOptions(ComponentConfig):
     """Which plugins may be loaded."""

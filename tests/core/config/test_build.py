@@ -244,6 +244,25 @@ def test_what_nothing_uses_is_a_warning(checking: Check) -> None:
     ]
 
 
+def test_a_plugin_that_is_not_there_is_a_warning_where_it_is_named(checking: Check) -> None:
+    checked = checking("plugins: {allow: [made], deny: [torm, off]}\n")
+    assert checked.spec is not None
+    assert [(p.line, p.column, p.message) for p in checked.problems if "plugin" in p.message] == [
+        (1, 34, "plugins: no plugin 'torm' is installed (did you mean 'torn'?)")
+    ]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8080", "[::1]:0", "localhost:65535", "0.0.0.0:1"])
+def test_the_api_listens_at_host_and_port(errors: Errors, listen: str) -> None:
+    assert errors(f"api: {{listen: '{listen}'}}") == []
+
+
+@pytest.mark.parametrize("listen", ["8080", ":8080", "localhost", "localhost:x", "localhost:70000", "::1:8080", "a:-1"])
+def test_what_is_no_address_to_listen_at_is_an_error(errors: Errors, listen: str) -> None:
+    text = "1:15: api.listen: write host:port, such as 127.0.0.1:8080 or [::1]:8080"
+    assert errors(f"api: {{listen: '{listen}'}}") == [text]
+
+
 def test_an_empty_configuration_is_a_plan_with_warnings(checking: Check) -> None:
     checked = checking("")
     assert plan(checked).rules == {}
@@ -251,18 +270,17 @@ def test_an_empty_configuration_is_a_plan_with_warnings(checking: Check) -> None
 
 
 def test_a_plugin_that_failed_breaks_only_what_uses_it(checking: Check) -> None:
-    spec = plan(
-        checking(
-            """
-            sources: {t: {type: tick}, broken: {type: torn, any: thing}}
-            connectors: {far: {type: torn}}
-            rules:
-              good: {lang: x, to: a}
-              bad: {torn: x, to: a}
-            sinks: {a: {type: out}, b: {type: torn, ttl: 5s}, c: {type: post, connector: far}}
-            """
-        )
+    checked = checking(
+        """
+        sources: {t: {type: tick}, broken: {type: torn, any: thing}}
+        connectors: {far: {type: torn}}
+        rules:
+          good: {lang: x, to: a}
+          bad: {torn: x, to: a}
+        sinks: {a: {type: out, on_error: b}, b: {type: torn, ttl: 5s, on_error: c}, c: {type: post, connector: far}}
+        """
     )
+    spec = plan(checked)
     reason = "plugin 'torn' failed: ImportError: no torn"
     assert (spec.sources["broken"].cls, spec.sources["broken"].broken) == (None, reason)
     assert (spec.connectors["far"].cls, spec.connectors["far"].broken) == (None, reason)
@@ -270,6 +288,12 @@ def test_a_plugin_that_failed_breaks_only_what_uses_it(checking: Check) -> None:
     assert (spec.sinks["c"].cls, spec.sinks["c"].broken) == (None, f"connector 'far': {reason}")
     assert spec.rules["bad"].transforms[0].broken == reason
     assert spec.rules["good"].transforms[0].broken is None
+    assert [(p.severity, p.line, p.message) for p in checked.problems] == [
+        ("warning", 1, f"sources.broken cannot run: {reason}"),
+        ("warning", 2, f"connectors.far cannot run: {reason}"),
+        ("warning", 5, f"rules.bad.torn cannot run: {reason}"),
+        ("warning", 6, f"sinks.b cannot run: {reason}"),
+    ]
 
 
 def test_a_plugin_that_is_switched_off_is_an_error_where_it_is_used(errors: Errors) -> None:
