@@ -248,7 +248,7 @@ def test_a_plugin_that_is_not_there_is_a_warning_where_it_is_named(checking: Che
     checked = checking("plugins: {allow: [made], deny: [torm, off]}\n")
     assert checked.spec is not None
     assert [(p.line, p.column, p.message) for p in checked.problems if "plugin" in p.message] == [
-        (1, 34, "plugins: no plugin 'torm' is installed (did you mean 'torn'?)")
+        (1, 33, "plugins: no plugin 'torm' is installed (did you mean 'torn'?)")
     ]
 
 
