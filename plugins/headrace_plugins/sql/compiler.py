@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any, Final
 
 from headrace import Event
@@ -50,12 +50,23 @@ _BUILTINS: Final = {
 }
 
 
-@dataclass(frozen=True)
 class Compiled:
-    """``run(batch, rows, no_result, exceptions)`` appends what came of each event; ``source`` is its code."""
+    """A query as code: ``source`` is its text."""
 
-    run: Run
-    source: str
+    def __init__(self, source: str, namespace: dict[str, Any]) -> None:
+        self.source = source
+        self._namespace = namespace
+
+    @cached_property
+    def run(self) -> Run:
+        """``run(batch, rows, no_result, exceptions)`` appends what came of each event.
+
+        Python compiles it when the first event comes: of ten thousand rules, most may never see one.
+        """
+        namespace = {**self._namespace, "__builtins__": _BUILTINS, "Failed": EvaluationError}
+        exec(compile(self.source, "<query>", "exec"), namespace)  # noqa: S102 - text of our own making, see emit
+        run: Run = namespace["run"]
+        return run
 
 
 def compile_query(
@@ -67,19 +78,20 @@ def compile_query(
     functions: Mapping[str, Function] | None = None,
     store: Any = None,
 ) -> Compiled:
-    """Compile a query that was read from ``text``. SqlError for what can never work."""
-    compiler = _Compiler(rule, max_rows, functions or {}, store)
+    """Compile a query that was read from ``text``. SqlError for what can never work.
+
+    ``functions``: those of plugins; None if they are not known, and then any name passes.
+    """
+    compiler = _Compiler(rule, max_rows, functions, store)
     try:
         source = compiler.statement(query)
     except Problem as problem:
         raise SqlError.at(text, problem.at, problem.message, problem.hint) from None
-    namespace: dict[str, Any] = {**compiler.emitter.namespace, "__builtins__": _BUILTINS, "Failed": EvaluationError}
-    exec(compile(source, "<query>", "exec"), namespace)  # noqa: S102 - text of our own making, see emit
-    return Compiled(namespace["run"], source)
+    return Compiled(source, compiler.emitter.namespace)
 
 
 class _Compiler:
-    def __init__(self, rule: str, max_rows: int, functions: Mapping[str, Function], store: Any) -> None:
+    def __init__(self, rule: str, max_rows: int, functions: Mapping[str, Function] | None, store: Any) -> None:
         self.max_rows = max_rows
         self.functions = functions
         self.store = store

@@ -8,12 +8,13 @@ __all__ = ["EvaluationError", "Problem", "SqlError"]
 class SqlError(ValueError):
     """A query that cannot be used. ``line`` and ``column`` count from 1, within the query's own text.
 
-    ``str()`` is the whole report: place, what is wrong, the line with a caret, and a hint where there is one.
+    ``message`` is what is wrong, with a hint where there is one. ``str()`` is the whole report, with the place.
     """
 
-    def __init__(self, message: str, line: int, column: int, hint: str = "", source: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, problem: str, line: int, column: int, hint: str = "", source: str = "") -> None:
+        super().__init__(problem)
+        self.message = f"{problem}; {hint}" if hint else problem
+        self.problem = problem
         self.line = line
         self.column = column
         self.hint = hint
@@ -29,7 +30,7 @@ class SqlError(ValueError):
         return cls(message, line, offset - start + 1, hint, query[start : end if end >= 0 else len(query)])
 
     def __str__(self) -> str:
-        text = f"line {self.line}, column {self.column}: {self.message}"
+        text = f"line {self.line}, column {self.column}: {self.problem}"
         if self.source:
             text += "\n" + _excerpt(self.source, self.column - 1)
         if self.hint:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from headrace import Batch, ComponentConfig, Context, Guard, Inputs, Output, Transform
 from headrace_plugins.sql.compiler import compile_query
-from headrace_plugins.sql.functions import Function
+from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
 from headrace_plugins.sql.parser import parse
@@ -17,9 +17,14 @@ from headrace_plugins.sql.parser import parse
 __all__ = ["Sql", "SqlConfig"]
 
 
-def _check(query: str) -> str:
-    parse(query)
+def _check(query: str, info: ValidationInfo) -> str:
+    known = (info.context or {}).get("functions")
+    compile_query(query, parse(query), functions=None if known is None else _named(known))
     return query
+
+
+def _named(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Function]:
+    return {name: Function.of(name, call) for name, call in functions.items()}
 
 
 _EVENTS = ("$events/", "$bridges/", "$sources/")
@@ -42,13 +47,12 @@ class Sql(Transform[SqlConfig]):
     def __init__(self, config: SqlConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
         self.query = parse(config.query)
-        functions = {name: Function.of(name, call) for name, call in ctx.functions.items()}
         self.compiled = compile_query(
             config.query,
             self.query,
             rule=ctx.name,
             max_rows=config.max_rows,
-            functions=functions,
+            functions=_named(ctx.functions),
             store=store_of(ctx.pipeline),
         )
 
@@ -61,6 +65,13 @@ class Sql(Transform[SqlConfig]):
 
     def guards(self) -> Sequence[Guard]:
         return guards_of(self.query)
+
+    @classmethod
+    def functions(cls) -> Mapping[str, str]:
+        return {
+            name: f"Takes {function.arguments}. {(function.call.__doc__ or '').partition(chr(10))[0]}".rstrip()
+            for name, function in BUILTINS.items()
+        }
 
     def inputs(self) -> Inputs:
         names = [topic.name for topic in self.query.topics]

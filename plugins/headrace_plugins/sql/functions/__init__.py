@@ -37,12 +37,14 @@ AREAS = (
 _OWN_MODULE = "emqx_rule_funcs."
 
 
-def lookup(call: Call, others: Mapping[str, Function]) -> Function:
+def lookup(call: Call, others: Mapping[str, Function] | None) -> Function:
     """The built-in or plugin's function a call means. Problem if there is none, or if it takes other arguments."""
     name = call.name.removeprefix(_OWN_MODULE)
-    function = BUILTINS.get(name) or others.get(name)
+    function = BUILTINS.get(name) or (others or {}).get(name)
+    if function is None and others is None:
+        return Function(name, lambda *_: None, 0, None)
     if function is None:
-        raise Problem(call.at, f"there is no function {call.name}()", _near(name, [*BUILTINS, *others]))
+        raise Problem(call.at, f"there is no function {call.name}()", _near(name, [*BUILTINS, *(others or {})]))
     given = len(call.args)
     if given < function.least or (function.most is not None and given > function.most):
         raise Problem(call.at, f"{function.name}() takes {function.arguments}, not {given}")
