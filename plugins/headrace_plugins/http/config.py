@@ -244,7 +244,7 @@ class HttpSinkConfig(ComponentConfig):
         default_factory=dict, description="Parameters added to the URL; the values are templates."
     )
     headers: Headers = Field(
-        default_factory=dict, description="Headers of this sink, before those of the connector; templates."
+        default_factory=dict, description="Headers of this sink; they win over the connector's. Templates."
     )
     body: Annotated[Any, AfterValidator(_body)] = Field(
         None,
@@ -258,7 +258,7 @@ class HttpSinkConfig(ComponentConfig):
     )
     timeout: Duration = Field(10.0, gt=0, description="Longest wait for the answer to one request.")
     compression: Literal["none", "gzip"] = Field("none", description="How the body is compressed.")
-    missing: Missing = Field(
+    missing: Annotated[Missing, BeforeValidator(lambda value: "null" if value is None else value)] = Field(
         "null", description="What stands for a value that is not there: null, omit, error or undefined."
     )
     id_header: str = Field(

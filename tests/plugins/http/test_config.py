@@ -139,3 +139,7 @@ class TestSink:
 
 def test_a_key_needs_its_certificate() -> None:
     assert "key needs cert" in problems(HttpConnectorConfig, url="https://h", tls={"key": "k.pem"})
+
+
+def test_null_of_yaml_is_the_word() -> None:
+    assert HttpSinkConfig(missing=None).missing == "null"
