@@ -10,6 +10,7 @@ from typing import Any, cast
 from headrace.components import Component, ComponentConfig, Connector, Sink, Source, Transform
 from headrace.config.model import (
     NAME,
+    NAME_RULE,
     ConnectorSpec,
     PipelineOptions,
     PipelineSpec,
@@ -100,8 +101,7 @@ class _Builder:
             return {}
         for name, entry in node.value.items():
             if not re.match(NAME, name):
-                text = "letters, digits, '-' and '_', beginning with a letter or digit, 254 at most"
-                self._problems.error(entry.key, f"{section}: {name!r} is no name: {text}")
+                self._problems.error(entry.key, f"{section}: {name!r} is no name: {NAME_RULE}")
         return dict(node.value)
 
     def _part(self, kind: Kind, where: str, node: Node) -> _Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from headrace.components import ComponentConfig, Connector, Sink, Source, Transform
+from headrace.templates import Template
 from headrace.units import Duration, Size
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 StatusClass = Annotated[int, Field(ge=100, le=599)] | Annotated[str, Field(pattern=r"^[1-5]xx$")]
+RATE = r"^\d+(\.\d+)?/(s|m|h)$"
 RetryCause = Literal["network", "timeout", "error"] | StatusClass
 
 
@@ -88,15 +91,27 @@ class SinkOptions(ComponentConfig):
         "dead_letter", description="What becomes of an event given up: dead_letter, drop, or the name of another sink."
     )
     rate: str | None = Field(
-        None, pattern=r"^\d+(\.\d+)?/(s|m|h)$", description="Most events per time, such as 50/s; more wait."
+        None,
+        description="Most events per time, such as 50/s; more wait.",
+        examples=["50/s"],
+        json_schema_extra={"pattern": RATE},
     )
     batch: BatchOptions = Field(default_factory=BatchOptions, description="Several events in one request.")
     inflight: int = Field(100, ge=1, le=100_000, description="Events being delivered at one time, at most.")
     buffer: BufferOptions = Field(default_factory=BufferOptions, description="How much may wait in the stream.")
 
+    @field_validator("key")
+    @classmethod
+    def _parses(cls, value: str | None) -> str | None:
+        if value is not None:
+            Template(value)
+        return value
+
     @field_validator("rate")
     @classmethod
-    def _positive(cls, value: str | None) -> str | None:
+    def _is_a_rate(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(RATE, value):
+            raise ValueError("write a number and s, m or h, such as 50/s")
         if value is not None and float(value.split("/")[0]) <= 0:
             raise ValueError("a rate must be more than 0")
         return value
@@ -145,6 +160,7 @@ class PluginOptions(ComponentConfig):
 
 NAME = r"^[0-9a-zA-Z][-0-9a-zA-Z_]{0,253}$"
 """What pipelines, sources, connectors, rules and sinks may be called."""
+NAME_RULE = "letters, digits, '-' and '_', beginning with a letter or digit, 254 at most"
 
 
 class RuleOptions(ComponentConfig):
@@ -162,7 +178,7 @@ class PipelineOptions(ComponentConfig):
 
     name: str | None = Field(
         None,
-        pattern=NAME,
+        json_schema_extra={"pattern": NAME},
         description="Name of the pipeline: its log's directory, its MQTT client id, its Kafka prefix. Default is the "
         "file's stem and 6 hex digits of its path.",
     )
@@ -177,6 +193,13 @@ class PipelineOptions(ComponentConfig):
         None, description="The HTTP endpoint for health, metrics and status; off by default."
     )
     plugins: PluginOptions = Field(default_factory=PluginOptions, description="Which plugins may be loaded.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(NAME, value):
+            raise ValueError(f"should be {NAME_RULE}")
+        return value
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.config import Checked, InvalidConfig, load
-from headrace.config.model import PipelineSpec
+from headrace.config.model import NAME_RULE, PipelineSpec
 from headrace.errors import ConfigError
 from headrace.registry import Registry
 
@@ -124,7 +124,7 @@ OK = "{type: lang, query: x}"
         ('sources: {a: {type: tick, every: ¦1}}', ['sources.a.every: a duration needs a unit, such as 5s or 100ms']),
         ('sources: {a: {type: tick, every: ¦0}}', ['sources.a.every: should be greater than 0']),
         ('sources: {a: {type: tick, password: ¦123}}', ['sources.a.password: should be text; quote it']),
-        ('name: ¦a b', ["name: should match pattern '^[0-9a-zA-Z][-0-9a-zA-Z_]{0,253}$'"]),
+        ('name: ¦a b', [f"name: should be {NAME_RULE}"]),
         ('shutdown_timeout: ¦soon', ['shutdown_timeout: not a duration; write it like 5s or 100ms']),
         ('stream: {¦ulr: x}', ["stream: unknown key 'ulr' (did you mean 'url'?)"]),
         ('plugins: {deny: ¦x}', ['plugins.deny: should be a list']),
@@ -199,6 +199,10 @@ def test_a_rule_is_checked(marked: Marked, rule: str, expected: list[str]) -> No
         ('s: {type: out, retry: {¦initail: 1s}}',
          ["sinks.s.retry: unknown key 'initail' (did you mean 'initial'?)"]),
         ('s: {type: out, batch: {¦as_: lines}}', ["sinks.s.batch: unknown key 'as_' (did you mean 'as'?)"]),
+        ('s: {type: out, rate: ¦5}', ['sinks.s.rate: should be text; quote it']),
+        ('s: {type: out, rate: ¦5/day}', ['sinks.s.rate: write a number and s, m or h, such as 50/s']),
+        ('s: {type: out, key: ¦"x ${a|nope}"}',
+         ["sinks.s.key: unknown filter 'nope' in ${a|nope} (there are raw, json, urlencode, path)"]),
         ('s: {type: out, rate: ¦0/s}', ['sinks.s.rate: a rate must be more than 0']),
         ('s: {type: out, on_error: ¦drp}',
          ["sinks.s.on_error: takes dead_letter, drop or the name of a sink, not 'drp' (did you mean 'drop'?)"]),
