@@ -29,7 +29,7 @@ class NotRunning(HeadraceError):
 
 def add_commands(commands: Commands) -> None:
     status = command(commands, "status", _status, "show what a running pipeline is doing")
-    _add_pipeline(status, "default is every pipeline of this user")
+    _add_pipeline(status, "default is every pipeline in the default place")
     dlq = command(commands, "dlq", _dlq, "list the dead letters: events a sink gave up, with the reason")
     dlq.add_argument("action", choices=["ls"])
     _add_pipeline(dlq, "")
