@@ -67,6 +67,8 @@ class File(Sink[FileConfig]):
                 self.config.path.parent.mkdir(parents=True, exist_ok=True)
                 self._start()
                 self._mend()
+                if self.config.sync:
+                    _sync_directory(self.config.path.parent)
             except OSError as exc:
                 raise NotConnected(f"cannot write {self.config.path}: {exc.strerror}") from exc
         self.ctx.status.set("running")
