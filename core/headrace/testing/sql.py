@@ -60,7 +60,7 @@ def outcome(case: Case, transform: type[Transform[Any]]) -> Outcome:
     context = Context("rule", pipeline=new_id())
     with _environment(case.get("env", {})):
         try:
-            rule = transform(transform.Config.model_validate({"query": case["sql"]}), context)
+            rule = transform(transform.Config.model_validate({"query": case["sql"], "strict": True}), context)
         except (ValidationError, ValueError) as exc:
             return Outcome("refused", reason=_reason(exc))
         event = Event({name: _from_case(value) for name, value in case["event"].items()})

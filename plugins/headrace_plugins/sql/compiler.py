@@ -36,6 +36,7 @@ from headrace_plugins.sql.nodes import (
     children,
     walk,
 )
+from headrace_plugins.sql.runtime import NAMESPACE, named_levels
 
 __all__ = ["Compiled", "compile_query"]
 
@@ -63,7 +64,7 @@ class Compiled:
 
         Python compiles it when the first event comes: of ten thousand rules, most may never see one.
         """
-        namespace = {**self._namespace, "__builtins__": _BUILTINS, "Failed": EvaluationError}
+        namespace = {**NAMESPACE, **self._namespace, "__builtins__": _BUILTINS, "Failed": EvaluationError}
         exec(compile(self.source, "<query>", "exec"), namespace)  # noqa: S102 - text of our own making, see emit
         run: Run = namespace["run"]
         return run
@@ -108,9 +109,17 @@ class _Compiler:
 
     def statement(self, query: Query) -> str:
         lines = ["def run(batch, rows, no_result, exceptions):", "    for i, event in enumerate(batch):"]
-        lines.append("        c = event.columns")
+        lines.append(f"        c = {self._columns(query)}")
         body = self._select(query) if isinstance(query, Select) else self._foreach(query)
         return "\n".join(lines + _indented(body, 2)) + "\n"
+
+    def _columns(self, query: Query) -> str:
+        if not any(topic.names for topic in query.topics):
+            return "event.columns"
+        self.emitter.namespace["levels"] = partial(
+            named_levels, [(topic.filter, topic.names) for topic in query.topics]
+        )
+        return "levels(event.columns)"
 
     # -- SELECT
 

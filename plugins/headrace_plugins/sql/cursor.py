@@ -17,8 +17,9 @@ INDEX_HINT: Final = "an index is a number from 1 or a name; to compute one use n
 class Cursor:
     """Where the parser is in the tokens, and how it says what is wrong there."""
 
-    def __init__(self, text: str, tokens: list[Token]) -> None:
+    def __init__(self, text: str, tokens: list[Token], strict: bool) -> None:
         self.text = text
+        self.strict = strict
         self.tokens = tokens
         self.index = 0
         self.depth = 0
@@ -44,6 +45,13 @@ class Cursor:
 
     def take_keyword(self, word: str) -> bool:
         found = self.at_keyword(word)
+        self.index += found
+        return found
+
+    def take_word(self, word: str) -> bool:
+        """A word that means something in this place only, and is a plain name elsewhere. EMQX has none."""
+        token = self.now
+        found = not self.strict and token.kind == "name" and token.value.upper() == word
         self.index += found
         return found
 

@@ -16,12 +16,16 @@ from headrace_plugins.sql.functions.base import Function
 from headrace_plugins.sql.names import UNDEFINED_CODE, Code, Names, Scope
 from headrace_plugins.sql.nodes import (
     And,
+    Between,
     Binary,
     Call,
     Case,
     Compare,
+    Condition,
     Expr,
     In,
+    IsNull,
+    Like,
     ListOf,
     Literal,
     Not,
@@ -197,6 +201,12 @@ class Emitter(Names):
                 return self._not(operand, scope)
             case In():
                 return self._in(expr, scope)
+            case IsNull(operand):
+                code = self.value(operand, scope)
+                first, again = self.bound(code)
+                return Code(f"({first} is U or {again} is None)", "bool", raises=code.raises)
+            case Between() | Like():
+                return self._within(expr, scope)
             case Compare():
                 return self._compare(expr, scope)
             case Call() | Path():
@@ -218,7 +228,7 @@ class Emitter(Names):
         return Code(f"truth({code.text})", "bool", raises=True)
 
     def _not(self, operand: Expr, scope: Scope) -> Code:
-        if isinstance(operand, And | Or | Not | In | Compare):
+        if isinstance(operand, Condition | Compare):
             code = self.condition(operand, scope)
             return Code(f"(not {code.text})", "bool", raises=code.raises)
         code = self.value(operand, scope)
@@ -237,6 +247,13 @@ class Emitter(Names):
         codes = [self.value(member, scope) for member in expr.members]
         return Code(f"among({code.text}, ({_joined(codes)},))", "bool", raises=code.raises or _any_raises(codes))
 
+    def _within(self, expr: Between | Like, scope: Scope) -> Code:
+        if isinstance(expr, Like):
+            value, pattern = self.value(expr.operand, scope), self.value(expr.pattern, scope)
+            return Code(f"like({value.text}, {pattern.text})", "bool", raises=True)
+        codes = [self.value(operand, scope) for operand in (expr.operand, expr.low, expr.high)]
+        return Code(f"between({_joined(codes)})", "bool", raises=True)
+
     def _case(self, case: Case, scope: Scope) -> Code:
         tests: list[Code] = []
         if case.subject is None:
@@ -245,7 +262,7 @@ class Emitter(Names):
             subject = self.value(case.subject, scope)
             first, again = self.bound(subject)
             for condition, _ in case.whens:
-                if isinstance(condition, And | Or | Not | In):
+                if isinstance(condition, Condition):
                     raise Problem(condition.at, "CASE x WHEN takes a value, CASE WHEN a condition")
                 other = self.value(condition, scope)
                 test = f"{first} == {other.text}" if other.kind == "str" else f"among({first}, ({other.text},))"

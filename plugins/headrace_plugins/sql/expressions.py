@@ -15,14 +15,18 @@ from headrace_plugins.sql.nodes import (
     HEAD,
     TAIL,
     And,
+    Between,
     Binary,
     By,
     Call,
     Case,
     Compare,
+    Condition,
     End,
     Expr,
     In,
+    IsNull,
+    Like,
     ListOf,
     Literal,
     Not,
@@ -75,17 +79,38 @@ class ExpressionParser(Cursor):
 
     def _predicate(self) -> Expr:
         expr = self._comparison("condition")
-        if isinstance(expr, And | Or | Not | In):
+        if isinstance(expr, Condition):
             return expr
         if not isinstance(expr, Compare):
-            if self.take_keyword("IN"):
-                return self._members(expr)
-            if self.at_keyword("NOT") and self.tokens[self.index + 1][:2] == ("keyword", "IN"):
-                at = self.advance().at
-                self.advance()
-                return Not(self._members(expr), at)
+            test = self._test(expr)
+            if test is not None:
+                return test
         self._no_alias()
         return expr
+
+    def _test(self, operand: Expr) -> Expr | None:
+        """What may follow a value: IN, IS NULL, BETWEEN, LIKE, and their opposites."""
+        at = self.now.at
+        if self.take_word("IS"):
+            opposite = self.take_keyword("NOT")
+            if not self.take_word("NULL"):
+                raise self.unexpected("NULL")
+            test: Expr = IsNull(operand, operand.at)
+            return Not(test, at) if opposite else test
+        opposite = self.take_keyword("NOT")
+        if self.take_keyword("IN"):
+            test = self._members(operand)
+        elif self.take_word("BETWEEN"):
+            low = self._operand(self._arithmetic("condition"), "condition")
+            self.need_keyword("AND", "AND and the upper end")
+            high = self._operand(self._arithmetic("condition"), "condition")
+            test = Between(operand, low, high, operand.at)
+        elif self.take_word("LIKE"):
+            test = Like(operand, self._operand(self._arithmetic("condition"), "condition"), operand.at)
+        else:
+            self.index -= opposite
+            return None
+        return Not(test, at) if opposite else test
 
     def _members(self, operand: Expr) -> Expr:
         self.need_op("(", "'(' and the values")
@@ -316,4 +341,4 @@ class ExpressionParser(Cursor):
 
 def _is_operand(expr: Expr, place: Place) -> bool:
     """Arguments of functions may compute with comparisons, conditions may not."""
-    return place == "argument" or not isinstance(expr, Compare | And | Or | Not | In)
+    return place == "argument" or not isinstance(expr, Compare | Condition)

@@ -23,8 +23,8 @@ def guards_of(query: Query) -> tuple[Guard, ...]:
 
 
 def _aliases(query: Query) -> dict[str, Expr | None]:
-    """What the fields call their values; None where it is more than a plain name."""
-    aliases: dict[str, Expr | None] = {}
+    """What the fields call their values, None where it is more than a plain name; and the named levels of topics."""
+    aliases: dict[str, Expr | None] = {name: None for topic in query.topics for name, _ in topic.names}
     star = any(field.expr is None for field in query.fields)
     for field in query.fields:
         if field.expr is not None:

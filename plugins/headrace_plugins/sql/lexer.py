@@ -6,6 +6,7 @@ import re
 from typing import Final, Literal, NamedTuple
 
 from headrace_plugins.sql.errors import SqlError
+from headrace_plugins.sql.values import unescaped
 
 __all__ = ["KEYWORDS", "MAX_QUERY", "Token", "tokenize"]
 
@@ -64,6 +65,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 # What the scanner takes as one number and then cannot read: 1.5f, 10e2. (1e3 is the integer 1 and the name e3.)
 _BAD_NUMBER: Final = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?[fFdD]|[0-9]{2,}(?:[eE][+-]?[0-9]+[fFdD]?|[fFdD])")
 
@@ -82,11 +84,11 @@ _HINTS: Final = {
 }
 
 
-def tokenize(query: str, comment_at_end: bool = False) -> list[Token]:
+def tokenize(query: str, *, comment_at_end: bool = False, escapes: bool = False) -> list[Token]:
     """All tokens, with one of kind ``end`` last. SqlError for text that is none.
 
     ``--`` begins a comment if a newline or a blank follows. On the last line, and directly before something else, it
-    is two minus signs (``3--2``) unless ``comment_at_end``.
+    is two minus signs (``3--2``) unless ``comment_at_end``. ``escapes``: see ``parse``.
     """
     if len(query) > MAX_QUERY:
         raise SqlError.at(query, 0, f"the query is longer than {MAX_QUERY} characters")
@@ -94,7 +96,7 @@ def tokenize(query: str, comment_at_end: bool = False) -> list[Token]:
     length = len(query)
     pos = 0
     while pos < length:
-        found = _TOKEN.match(query, pos)
+        found = (escapes and _ESCAPED.match(query, pos)) or _TOKEN.match(query, pos)
         if found is None:
             raise _unknown(query, pos)
         kind, text, at = found.lastgroup, found[0], pos
@@ -103,7 +105,10 @@ def tokenize(query: str, comment_at_end: bool = False) -> list[Token]:
             continue
         if text == "-" and query.startswith("--", at) and (comment_at_end or query[at + 2 : at + 3] in "- \t"):
             break  # the last line, or a newline would have made it a comment already
-        tokens.append(_token(query, kind, text, at, pos))
+        if found.re is _ESCAPED:
+            tokens.append(Token("string", _unescaped(query, text, at), at, pos))
+        else:
+            tokens.append(_token(query, kind, text, at, pos))
     tokens.append(Token("end", "", length, length))
     return tokens
 
@@ -121,6 +126,13 @@ def _token(query: str, kind: str | None, text: str, at: int, end: int) -> Token:
     if kind == "op":
         return Token("op", text, at, end)
     return _number(query, kind, text, at, end)
+
+
+def _unescaped(query: str, text: str, at: int) -> str:
+    try:
+        return unescaped(text[1:-1].replace("''", "'"))
+    except ValueError as exc:
+        raise SqlError.at(query, at, str(exc), "a backslash itself is written twice") from None
 
 
 def _number(query: str, kind: str | None, text: str, at: int, end: int) -> Token:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from headrace_plugins.sql import runtime
 from headrace_plugins.sql.functions.base import Kind
 from headrace_plugins.sql.nodes import By, End, Path, Step
 
@@ -54,12 +53,11 @@ class Scope:
 class Names:
     """Makes names for the code of one query, and the code of the query's own names.
 
-    ``namespace`` collects the objects the code refers to. ``constants``: columns the rule itself adds.
+    ``namespace`` collects the objects the code refers to, besides ``runtime``. ``constants``: columns the rule adds.
     """
 
     def __init__(self, constants: dict[str, Any]) -> None:
-        self.namespace: dict[str, Any] = {name: getattr(runtime, name) for name in runtime.__all__}
-        self.namespace |= runtime.NAMESPACE
+        self.namespace: dict[str, Any] = {}
         self._constants = constants
         self._count = 0
 

@@ -10,6 +10,7 @@ __all__ = [
     "HEAD",
     "TAIL",
     "And",
+    "Between",
     "Binary",
     "By",
     "Call",
@@ -21,6 +22,8 @@ __all__ = [
     "Field",
     "Foreach",
     "In",
+    "IsNull",
+    "Like",
     "ListOf",
     "Literal",
     "Not",
@@ -165,7 +168,30 @@ class In:
     at: int
 
 
-Condition: TypeAlias = And | Or | Not | In
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    """``x IS NULL``: undefined, or JSON's null."""
+
+    operand: Expr
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    operand: Expr
+    low: Expr
+    high: Expr
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    operand: Expr
+    pattern: Expr
+    at: int
+
+
+Condition: TypeAlias = And | Or | Not | In | IsNull | Between | Like
 """What stands in conditions only. (A comparison is also a value.)"""
 Expr: TypeAlias = Path | Literal | Range | Slice | ListOf | Unary | Binary | Compare | Call | Case | Condition
 
@@ -182,9 +208,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One entry of FROM."""
+    """One entry of FROM: a topic filter, and its named levels (name and position)."""
 
-    name: str
+    filter: str
+    names: tuple[tuple[str, int], ...]
     at: int
 
 
@@ -212,9 +239,9 @@ Query: TypeAlias = Select | Foreach
 def children(expr: Expr) -> Iterator[Expr]:
     """The expressions directly below one, left to right."""
     match expr:
-        case Unary(_, operand) | Not(operand):
+        case Unary(_, operand) | Not(operand) | IsNull(operand):
             yield operand
-        case Binary(_, left, right) | Compare(_, left, right):
+        case Binary(_, left, right) | Compare(_, left, right) | Like(left, right):
             yield left
             yield right
         case ListOf(items) | And(items) | Or(items):
@@ -224,6 +251,8 @@ def children(expr: Expr) -> Iterator[Expr]:
         case In(operand, members):
             yield operand
             yield from members
+        case Between(operand, low, high):
+            yield from (operand, low, high)
         case Slice(path):
             yield path
         case Case(subject, whens, default):

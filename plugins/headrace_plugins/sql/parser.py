@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+from headrace.topics import problem
 from headrace_plugins.sql.errors import SqlError
 from headrace_plugins.sql.expressions import ExpressionParser
 from headrace_plugins.sql.lexer import tokenize
@@ -9,9 +13,14 @@ from headrace_plugins.sql.nodes import Compare, Expr, Field, Foreach, Path, Quer
 
 __all__ = ["parse"]
 
+_COLUMN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-def parse(query: str) -> Query:
-    """Read one query. SqlError says where and why not."""
+
+def parse(query: str, *, strict: bool = False, escapes: bool = False) -> Query:
+    """Read one query. SqlError says where and why not.
+
+    ``strict``: only what EMQX reads too. ``escapes``: in strings, ``''`` is one quote and ``\\n`` a newline.
+    """
     try:
         query.encode()
     except UnicodeEncodeError as exc:
@@ -19,13 +28,13 @@ def parse(query: str) -> Query:
     if not query.strip(" \t\r\n"):
         raise SqlError.at(query, 0, "the query is empty", 'the shortest query is: SELECT * FROM "#"')
     try:
-        return _Parser(query, tokenize(query)).query()
+        return _Parser(query, tokenize(query, escapes=escapes), strict).query()
     except SqlError as exc:
         if "--" not in query.rstrip().rpartition("\n")[2]:
             raise
         problem = exc
     try:
-        return _Parser(query, tokenize(query, comment_at_end=True)).query()
+        return _Parser(query, tokenize(query, comment_at_end=True, escapes=escapes), strict).query()
     except SqlError:
         raise problem from None
 
@@ -67,7 +76,7 @@ class _Parser(ExpressionParser):
         topics = [self._topic()]
         while self.take_op(","):
             topics.append(self._topic())
-        if self.now.kind in ("quoted", "string", "name"):
+        if self.now.kind in ("quoted", "string"):
             raise self.unexpected("',' or WHERE", "several topics are separated by commas")
         return tuple(topics)
 
@@ -78,7 +87,25 @@ class _Parser(ExpressionParser):
         self.advance()
         if self.now.kind == "op" and self.now.value == "/":
             raise self.unexpected("',' or WHERE", 'a topic filter goes in quotes: FROM "t/1"')
-        return Topic(token.value, token.at)
+        return self._filter(token.value, token.at)
+
+    def _filter(self, name: str, at: int) -> Topic:
+        """A topic filter; a level ``+name`` is a wildcard whose value is a column of that name."""
+        levels = name.split("/")
+        names: dict[str, int] = {}
+        for i, level in enumerate(levels):
+            if len(level) > 1 and level[0] == "+" and not self.strict and not name.startswith("$events/"):
+                column = level[1:]
+                if not _COLUMN.fullmatch(column) or column in names:
+                    what = "is there twice" if column in names else "is no name"
+                    raise self.error(at, f"the level {level} is a wildcard with a name, and {column} {what}")
+                names[column] = i
+                levels[i] = "+"
+        filter = "/".join(levels)
+        wrong = problem(filter)
+        if wrong:
+            raise self.error(at, f"{name!r} is no topic filter: {wrong}")
+        return Topic(filter, tuple(names.items()), at)
 
     def _where(self) -> Expr | None:
         if not self.take_keyword("WHERE"):

@@ -32,6 +32,7 @@ __all__ = [
     "add",
     "among",
     "as_rows",
+    "between",
     "chain",
     "checked",
     "decoded",
@@ -46,6 +47,7 @@ __all__ = [
     "index",
     "join",
     "le",
+    "like",
     "like_topic",
     "lt",
     "minus",
@@ -131,6 +133,17 @@ def as_rows(value: Any, limit: int) -> list[Any]:
     if len(value) > limit:
         raise ValueError(f"an array of {len(value)} elements, more than max_rows: {limit}")
     return value
+
+
+def named_levels(topics: Sequence[tuple[str, tuple[tuple[str, int], ...]]], columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns, with the named levels of the first topic filter that matches."""
+    topic = columns.get("topic")
+    if isinstance(topic, str):
+        for filter, names in topics:
+            if names and (len(topics) == 1 or matches(filter, topic)):
+                levels = topic.split("/")
+                return columns | {name: levels[i] for name, i in names if i < len(levels)}
+    return columns
 
 
 # -- writing
@@ -305,6 +318,44 @@ def among(value: Any, members: Sequence[Any]) -> bool:
     return any(strictly_same(value, member) for member in members)
 
 
+def between(value: Any, low: Any, high: Any) -> bool:
+    return ge(value, low) and le(value, high)
+
+
+def like(value: Any, pattern: Any) -> bool:
+    """SQL's LIKE: ``%`` is any text, ``_`` one character."""
+    if value is U or value is None or pattern is U:
+        return False
+    if not (isinstance(value, str) and isinstance(pattern, str)):
+        raise ValueError(f"LIKE takes two strings, not {describe(value)} and {describe(pattern)}")
+    first, *rest = pattern.split("%")
+    if not rest:
+        return _fits(value, 0, first) and len(value) == len(first)
+    last = rest.pop()
+    end = len(value) - len(last)
+    if not (_fits(value, 0, first) and end >= len(first) and _fits(value, end, last)):
+        return False
+    at = len(first)
+    for part in rest:  # the earliest place of each part leaves the most for the others
+        while not _fits(value, at, part) and at + len(part) <= end:
+            at = at + 1 if part[:1] in ("", "_") else _next(value, part[0], at + 1)
+        at += len(part)
+        if at > end:
+            return False
+    return True
+
+
+def _next(value: str, char: str, start: int) -> int:
+    at = value.find(char, start)
+    return at if at >= 0 else len(value)
+
+
+def _fits(value: str, at: int, part: str) -> bool:
+    if "_" not in part:
+        return value.startswith(part, at)
+    return len(value) - at >= len(part) and all(p in ("_", v) for p, v in zip(part, value[at:], strict=False))
+
+
 # -- conditions
 
 
@@ -329,4 +380,10 @@ def negated(value: Any) -> bool:
     return not value if type(value) is bool else False
 
 
-NAMESPACE: Final[dict[str, Any]] = {"U": U, "MAX": MAX_NUMBER, "HEAD": HEAD, "TAIL": TAIL}
+NAMESPACE: Final[dict[str, Any]] = {
+    **{name: globals()[name] for name in __all__},
+    "U": U,
+    "MAX": MAX_NUMBER,
+    "HEAD": HEAD,
+    "TAIL": TAIL,
+}

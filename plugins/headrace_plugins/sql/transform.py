@@ -19,7 +19,8 @@ __all__ = ["Sql", "SqlConfig"]
 
 def _check(query: str, info: ValidationInfo) -> str:
     known = (info.context or {}).get("functions")
-    compile_query(query, parse(query), functions=None if known is None else _named(known))
+    parsed = parse(query, strict=info.data.get("strict", False), escapes=info.data.get("escapes", False))
+    compile_query(query, parsed, functions=None if known is None else _named(known))
     return query
 
 
@@ -33,6 +34,9 @@ _EVENTS = ("$events/", "$bridges/", "$sources/")
 class SqlConfig(ComponentConfig):
     """Options of the ``sql`` transform."""
 
+    # before the query, which is read by them
+    strict: bool = Field(False, description="Refuse what EMQX would not read: for queries that are to run on both.")
+    escapes: bool = Field(False, description=r"In strings, '' is one quote and \n, \t, \x41 … are what they stand for.")
     query: Annotated[str, AfterValidator(_check)] = Field(
         description="The query, in the SQL of EMQX rules.", examples=['SELECT payload.msg AS msg FROM "t/#"']
     )
@@ -46,7 +50,7 @@ class Sql(Transform[SqlConfig]):
 
     def __init__(self, config: SqlConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
-        self.query = parse(config.query)
+        self.query = parse(config.query, strict=config.strict, escapes=config.escapes)
         self.compiled = compile_query(
             config.query,
             self.query,
@@ -74,6 +78,6 @@ class Sql(Transform[SqlConfig]):
         }
 
     def inputs(self) -> Inputs:
-        names = [topic.name for topic in self.query.topics]
+        names = [topic.filter for topic in self.query.topics]
         events = tuple(name for name in names if name.startswith(_EVENTS))
         return Inputs(tuple(name for name in names if name not in events), events)

@@ -33,6 +33,7 @@ __all__ = [
     "strictly_same",
     "text",
     "to_bytes",
+    "unescaped",
 ]
 
 U: Final = UNDEFINED
@@ -245,3 +246,26 @@ def _order_all(a: list[Any], b: list[Any]) -> int:
 
 def _order_members(a: dict[str, Any], b: dict[str, Any]) -> int:
     return next((found for key in sorted(a) if (found := order(a[key], b[key]))), 0)
+
+
+# -- escapes in strings
+
+_ESCAPES: Final = dict(zip("ntrbfva\\'\"?", "\n\t\r\b\f\v\a\\'\"?", strict=True))
+_ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]+)|(.))", re.DOTALL)
+
+
+def unescaped(value: str) -> str:
+    r"""With ``\n``, ``\x1F600`` and the like in place of what they stand for. ValueError for an unknown one."""
+    return _ESCAPE.sub(_character, value)
+
+
+def _character(found: re.Match[str]) -> str:
+    digits, letter = found.groups()
+    if digits is None:
+        if letter not in _ESCAPES:
+            raise ValueError(f"the escape {found[0]} is unknown")
+        return _ESCAPES[letter]
+    code = int(digits, 16) if len(digits) < 20 else -1
+    if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+        raise ValueError(f"{found[0][:20]} is no character")
+    return chr(code)

@@ -78,18 +78,16 @@ def is_empty(value: Any) -> bool:
     return not as_map(value)
 
 
-_ONE = object()
-
-
+@function("COALESCE")
 @function()
-def coalesce(value: Any, other: Any = _ONE) -> Any:
-    """The first that is not undefined, of two values or of an array."""
-    values = array(value) if other is _ONE else [value, other]
+def coalesce(value: Any, *others: Any) -> Any:
+    """The first that is not undefined, of the values or of an array."""
+    values = [value, *others] if others else array(value)
     return next((value for value in values if value is not U), U)
 
 
 @function()
-def coalesce_ne(value: Any, other: Any = _ONE) -> Any:
-    """The first that is neither undefined nor an empty string, of two values or of an array."""
-    values = array(value) if other is _ONE else [value, other]
+def coalesce_ne(value: Any, *others: Any) -> Any:
+    """The first that is neither undefined nor an empty string, of the values or of an array."""
+    values = [value, *others] if others else array(value)
     return next((value for value in values if value is not U and value != ""), U)

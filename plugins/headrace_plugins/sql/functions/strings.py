@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from headrace_plugins.sql.functions.arguments import array, choice, graphemes, integer, limited, octets, string
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.runtime import join
-from headrace_plugins.sql.values import U, from_bytes, json_text, text, to_bytes
+from headrace_plugins.sql.values import U, from_bytes, json_text, text, to_bytes, unescaped
 
 _BLANKS: Final = " \t\n\v\f\r\x85\u200e\u200f\u2028\u2029"
 
@@ -171,23 +170,7 @@ def _sql_literal(value: Any) -> str:
     return f"'{quoted}'"
 
 
-_ESCAPES: Final = dict(zip("ntrbfva\\'\"?", "\n\t\r\b\f\v\a\\'\"?", strict=True))
-_ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]+)|(.))", re.DOTALL)
-
-
 @function(kind="str")
 def unescape(value: Any) -> str:
     r"""With ``\n``, ``\x1F600`` and the like in place of what they stand for."""
-    return _ESCAPE.sub(_unescaped, string(value))
-
-
-def _unescaped(found: re.Match[str]) -> str:
-    digits, letter = found.groups()
-    if digits is None:
-        if letter not in _ESCAPES:
-            raise ValueError(f"the escape {found[0]} is unknown")
-        return _ESCAPES[letter]
-    code = int(digits, 16) if len(digits) < 20 else -1
-    if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-        raise ValueError(f"{found[0][:20]} is no character")
-    return chr(code)
+    return unescaped(string(value))
