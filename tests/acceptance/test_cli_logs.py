@@ -67,6 +67,7 @@ def test_setting_up_logs_our_lines_from_a_level_and_of_others_only_what_is_wrong
         log.debug("no")
         log.getChild("x").info("one")
         logging.getLogger("other").info("no")
+        logging.getLogger("headrace.stream.transport").info("no")
         logging.getLogger("other").warning("two")
     finally:
         root.handlers[:], root.level = before[0], before[1]
