@@ -48,6 +48,7 @@ def now_ms() -> int:
 
 
 _NOT_YET: Final = object()
+_make = object.__new__
 _decode_json: Final = msgspec.json.Decoder().decode  # orjson makes a float of an integer beyond 64 bits
 _ids = count()
 _process = os.urandom(8).hex()
@@ -118,9 +119,18 @@ class Event:
 
     def output(self, row: dict[str, Any], rule: str, index: int = 0) -> Event:
         """The event a rule makes of this one: same identity, the row as its columns."""
-        return Event(
-            row, id=self.id, key=self.key, timestamp=self.timestamp, source=self.source, rule=rule, index=index
-        )
+        event = _make(Event)  # past __init__, which has more to ask: this is done for every result of every rule
+        event.columns = row
+        event.id = self.id
+        event.key = self.key
+        event.timestamp = self.timestamp
+        event.source = self.source
+        event.rule = rule
+        event.index = index
+        event.sink = ""
+        event.attempt = 0
+        event._json = _NOT_YET
+        return event
 
     @property
     def delivery_id(self) -> str:

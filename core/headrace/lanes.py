@@ -31,25 +31,26 @@ class Taken:
 
 
 class Item:
-    """One event on its way through a sink."""
+    """One event on its way through a sink. Most need no more than the four fields they are made with."""
 
-    __slots__ = (
-        "alone", "event", "failures", "first", "index", "key", "last", "mark", "passes", "state", "taken",
-        "tries",
-    )  # fmt: skip
+    state = WAITING
+    tries = 0
+    failures = 0
+    """Failed attempts that count against max_attempts."""
+    first = mark = 0
+    """The sink's successes when the first, and the last, attempt began."""
+    alone = False
+    """Not in one request with others: one of them is to blame for a failure."""
+    last: tuple[Any, Exception] | None = None
+    """How the last attempt failed."""
+    passes: Item | None = None
+    """The head of its lane, while this one is tried in its place."""
 
     def __init__(self, event: Event, taken: Taken, index: int, key: str) -> None:
         self.event = event
         self.taken = taken
         self.index = index  # in the record
         self.key = key
-        self.state = WAITING
-        self.tries = 0
-        self.failures = 0  # those that count against max_attempts
-        self.first = self.mark = 0  # the sink's successes when the first, and the last, attempt began
-        self.alone = False  # not in one request with others: one of them is to blame for a failure
-        self.last: tuple[Any, Exception] | None = None  # how the last attempt failed
-        self.passes: Item | None = None  # the head of its lane, while it is tried in its place
 
 
 class Lanes:

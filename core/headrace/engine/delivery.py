@@ -81,6 +81,10 @@ class SinkRunner:
         self._open = True
         self._schedule()
 
+    def flowing(self) -> bool:
+        """Is the sink up, and its peer too as far as is known?"""
+        return self._open and not self._pace.failing
+
     async def stop(self) -> None:
         """End all attempts; what is unsettled stays in the stream."""
         self._open = False
@@ -104,37 +108,35 @@ class SinkRunner:
             self._room.clear()
             await self._room.wait()
         taken = Taken(record, record.size, self._loop.time())
-        lanes, name = self._lanes, self.name
+        items, add, name = taken.items, self._lanes.add, self.name
+        already, key_of = record.settled, self._key
         for index, event in enumerate(record.events):
-            if index in record.settled:
+            if already and index in already:
                 continue
-            event = self._own(event, name)
-            item = Item(event, taken, index, self._key_of(event))
-            taken.items.append(item)
-            self.tally.arrived(event, self._rules)
-            lanes.add(item)
-        taken.left = len(taken.items)
-        if not taken.left:
+            if event.sink:
+                event = self._own(event)
+            event.sink = name
+            item = Item(event, taken, index, event.key if key_of is None else self._key_by(key_of, event))
+            items.append(item)
+            add(item)
+        self.tally.arrived([item.event for item in items], self._rules)
+        taken.left = len(items)
+        if not items:
             return
         self._window.append(taken)
         self._window_events += taken.left
         self._window_bytes += taken.size
         self._schedule()
 
-    def _own(self, event: Event, name: str) -> Event:
+    def _own(self, event: Event) -> Event:
         # a row may stand in several sinks' topics as the same object; attempts and delivery id are this sink's
-        if event.sink and event.sink != name:
-            source = event.source
-            event = event.output(event.columns, event.rule, event.index)
-            event.source = source
-        event.sink = name
-        return event
+        own = event.output(event.columns, event.rule, event.index)
+        own.source = event.source
+        return own
 
-    def _key_of(self, event: Event) -> str:
-        if self._key is None:
-            return event.key
+    def _key_by(self, template: Template, event: Event) -> str:
         try:
-            return self._key.render(event)
+            return template.render(event)
         except Exception:  # noqa: BLE001 - a key that cannot be made must not lose the event
             return event.key
 
@@ -197,14 +199,15 @@ class SinkRunner:
         return items
 
     def _mark(self, items: list[Item]) -> None:
-        successes = self._successes
+        successes, fresh = self._successes, 0
         for item in items:
-            if item.tries == 0:
+            if not item.tries:
                 item.first = successes
-                self.tally.begun()
+                fresh += 1
             item.mark = successes
             item.tries += 1
             item.event.attempt = item.tries
+        self.tally.begun(fresh)
         self._writing += len(items)
         if self._rate is not None:
             self._rate.spend(len(items))
@@ -312,7 +315,7 @@ class SinkRunner:
         self._timer = self._loop.call_later(seconds, self._schedule)
 
     def _give_up(self, item: Item, failure: Failure, error: Exception) -> None:
-        """Hand the event to the outlet; its lane goes on at once, its record when the event is safe."""
+        """The event goes to the outlet; its lane goes on at once, its record when the event is safe."""
         safe = self._outlet(item, failure, error)
         self._lanes.release(item)
         item.state = SETTLED

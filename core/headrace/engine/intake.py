@@ -22,6 +22,8 @@ __all__ = ["RuleStage", "SourcePump"]
 FOLLOWING = 0.005  # events this close to each other are worth a linger
 LINGER = 0.001
 FEW = 64
+BEHIND = 4 << 20  # half of what the stream keeps in memory of a topic: past it, delivery reads the file
+PATIENCE = 50e-6  # a source waits this long an event at most, so it takes in 20,000 a second whatever else happens
 
 
 class RuleStage:
@@ -30,14 +32,20 @@ class RuleStage:
     def __init__(self, rules: RuleSet, log: logging.Logger) -> None:
         self.rules = rules
         self.sinks: dict[str, tuple[Topic, SinkTally, bool]] = {}
+        self._flowing: list[tuple[Topic, Callable[[], bool]]] = []
         self.blocked_by: str | None = None
         self._free = asyncio.Event()
         self._free.set()
         self._log = log
         self._failed: list[tuple[Topic, Sequence[Event], _Pending]] = []
 
-    def add_sink(self, name: str, topic: Topic, tally: SinkTally, block: bool) -> None:
+    def add_sink(self, name: str, topic: Topic, tally: SinkTally, block: bool, flowing: Callable[[], bool]) -> None:
         self.sinks[name] = (topic, tally, block)
+        self._flowing.append((topic, flowing))
+
+    def behind(self) -> bool:
+        """Does a sink whose peer is up have more waiting than memory holds?"""
+        return any(topic.unsettled_bytes > BEHIND and flowing() for topic, flowing in self._flowing)
 
     async def handle(self, record: Record) -> None:
         """One record of ``events``. Waits while a sink that blocks is full."""
@@ -182,24 +190,35 @@ class SourcePump:
             events, ack = await self.source.read()
             self._append(events, ack)
             now = loop.time()
-            if len(events) < FEW and now - last < FOLLOWING:
+            if stage.behind() or topic.unsettled_bytes > BEHIND:
+                await self._yield_to_delivery(now + len(events) * PATIENCE)
+            elif len(events) < FEW and now - last < FOLLOWING:
                 # they follow each other: a millisecond more per batch, and half the batches
                 await asyncio.sleep(LINGER)
             last = now
 
+    async def _yield_to_delivery(self, deadline: float) -> None:
+        """One thread does it all: while delivery flows, what would only be written to wait and be read back waits
+        at the sender instead."""
+        loop, topic, stage = asyncio.get_running_loop(), self._topic, self._stage
+        while loop.time() < deadline:
+            await asyncio.sleep(LINGER)
+            if not stage.behind() and topic.unsettled_bytes <= BEHIND:
+                return
+
     def _append(self, events: Sequence[Event], ack: Ack) -> None:
         counters = self.metrics.counters
-        name, wanted = self.name, self._stage.rules.wanted
-        kept = []
+        name, limit = self.name, self._max
+        large = []
         for event in events:
             event.source = name
-            if not wanted(event):
-                self._reject("no_rule")
-            elif _too_large(event, self._max):
-                self._reject("too_large")
-                self._quiet.warning("too_large", f"event {event.id} is larger than {self._max} bytes: rejected")
-            else:
-                kept.append(event)
+            payload = event.columns.get("payload")
+            if (payload.__class__ is str or payload.__class__ is bytes) and len(payload) > limit:
+                large.append(event)
+        kept = self._stage.rules.chosen(events, name)
+        self._reject("no_rule", len(events) - len(kept))
+        if large:
+            kept = self._refuse(large, kept)
         counters["received"] += len(events)
         if not kept:
             self._ack(ack, None)
@@ -209,9 +228,17 @@ class SourcePump:
         future = self._topic.send(kept)
         future.add_done_callback(lambda f: self._sent(f, len(kept), ack))
 
-    def _reject(self, reason: str) -> None:
-        self.metrics.counters["rejected"] += 1
-        self.metrics.add(f"rejected.{reason}")
+    def _refuse(self, large: Sequence[Event], kept: Sequence[Event]) -> Sequence[Event]:
+        refused = [event for event in large if event in kept]
+        self._reject("too_large", len(refused))
+        for event in refused:
+            self._quiet.warning("too_large", f"event {event.id} is larger than {self._max} bytes: rejected")
+        return [event for event in kept if event not in refused]
+
+    def _reject(self, reason: str, n: int) -> None:
+        if n:
+            self.metrics.counters["rejected"] += n
+            self.metrics.add(f"rejected.{reason}", n)
 
     def _sent(self, future: asyncio.Future[None], n: int, ack: Ack) -> None:
         counters = self.metrics.counters
@@ -223,8 +250,7 @@ class SourcePump:
             counters["appended"] += n
             self._ack(ack, None)
             return
-        for _ in range(n):
-            self._reject("stream")
+        self._reject("stream", n)
         reason = describe(error)
         self.status.error(reason)
         self._quiet.warning("stream", f"not taken in: {reason}; the sender was not acknowledged")
@@ -235,8 +261,3 @@ class SourcePump:
             ack(error)
         except Exception:
             self.log.exception("the source's acknowledgement failed")
-
-
-def _too_large(event: Event, limit: int) -> bool:
-    payload = event.columns.get("payload")
-    return isinstance(payload, str | bytes) and len(payload) > limit

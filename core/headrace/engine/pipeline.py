@@ -67,7 +67,7 @@ class Pipeline:
         self._stage = RuleStage(RuleSet(self._rules()), self.log.getChild("rules"))
         for name, runner in self.sinks.items():
             block = self.spec.sinks[name].options.buffer.when_full == "block"
-            self._stage.add_sink(name, self.topics[name], runner.tally, block)
+            self._stage.add_sink(name, self.topics[name], runner.tally, block, runner.flowing)
         for runner in self.sinks.values():
             await stream.consume(self.topics[runner.name], runner.handle)
         await stream.consume(self._events, self._stage.handle)

@@ -7,6 +7,7 @@ match cost nothing per event; their counters are made up when somebody reads the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -193,6 +194,7 @@ def _value(event: Event, path: tuple[str, ...]) -> Any:
 
 
 Entry = Rule | _Guarded
+_MOST_KNOWN = 10_000
 
 
 class RuleSet:
@@ -203,6 +205,7 @@ class RuleSet:
         self._topics: TopicIndex[Entry] = TopicIndex()
         self._events: TopicIndex[Entry] = TopicIndex()
         self._by_event: dict[str, tuple[Entry, ...]] = {}
+        self._known: dict[str, set[object]] = {}  # source → topics some rule reads
         self.filters: dict[str | None, set[str]] = {}
         groups: dict[tuple[Inputs, frozenset[str] | None, tuple[str, ...]], _Guarded] = {}
         shared = self._shared_paths()
@@ -259,6 +262,20 @@ class RuleSet:
     def wanted(self, event: Event) -> bool:
         """Does any rule read this event?"""
         return any(e.sources is None or event.source in e.sources for e in self._entries(event))
+
+    def chosen(self, events: Sequence[Event], source: str) -> Sequence[Event]:
+        """Those of a source's events that some rule reads. Mostly all, and mostly of topics that were seen before."""
+        known = self._known.setdefault(source, set())
+        with contextlib.suppress(TypeError):  # a topic that cannot be hashed is nobody's
+            if known.issuperset([event.columns.get("topic") for event in events]):
+                return events
+        chosen = []
+        for event in events:
+            if self.wanted(event):
+                chosen.append(event)
+                if event.columns.get("event") == "message.publish" and len(known) < _MOST_KNOWN:
+                    known.add(event.columns.get("topic"))
+        return chosen
 
     def process(self, events: Sequence[Event]) -> dict[str, list[Event]]:
         """What goes to each sink, in the order of the events. Never raises; each rule counts for itself."""

@@ -9,7 +9,7 @@ The laws, which hold at every read:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from headrace.engine.retry import Failure
 from headrace.events import Event
@@ -85,17 +85,20 @@ class SinkTally:
         self.metrics.counters["matched"] += n
         self.queuing += n
 
-    def arrived(self, event: Event, rules: Mapping[str, RuleTally]) -> None:
-        """An event came off the stream. Recovered ones come first, and no rule of this process has counted them."""
-        if self._recovered_unread:
-            self._recovered_unread -= 1
-            if rule := rules.get(event.rule):
-                rule.metrics.counters["actions.total"] += 1
+    def arrived(self, events: Iterable[Event], rules: Mapping[str, RuleTally]) -> None:
+        """Events came off the stream. Recovered ones come first, and no rule of this process has counted them."""
+        if not self._recovered_unread:
+            return
+        for event in events:
+            if self._recovered_unread:
+                self._recovered_unread -= 1
+                if rule := rules.get(event.rule):
+                    rule.metrics.counters["actions.total"] += 1
 
-    def begun(self) -> None:
-        """A first attempt begins."""
-        self.queuing -= 1
-        self.inflight += 1
+    def begun(self, n: int) -> None:
+        """First attempts begin."""
+        self.queuing -= n
+        self.inflight += n
 
     def delivered(self, event: Event, tries: int, late: bool, rules: Mapping[str, RuleTally]) -> None:
         counters = self.metrics.counters
