@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from headrace.config import Checked, InvalidConfig, load
 from headrace.config.model import NAME_RULE, PipelineSpec
@@ -367,3 +372,37 @@ def test_no_plugin_is_loaded_that_the_configuration_forbids(tmp_path: Path) -> N
     path.write_text("plugins: {deny: [console]}\nsinks: {a: {type: console}}\n")
     with pytest.raises(InvalidConfig, match="the plugin 'console' is switched off"):
         load([path])
+
+
+# -- whatever is written, the answer is a plan or problems ----------------------------------------------------------
+
+JUNK = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", "x", "a", "5s", "${env:NO}", "${", [], ["a"], [None], {}, {"a": 1}]
+).map(deepcopy)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, child in inner for place in places(child, (*path, key)))]
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_junk_in_any_place_is_a_problem_and_no_crash(checking: Check, data: st.DataObject) -> None:
+    tree: Any = YAML(typ="safe", pure=True).load(WHOLE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        *way, last = ("top", *data.draw(st.sampled_from(places(tree))))
+        at: Any = {"top": tree}
+        for step in way:
+            at = at[step]
+        if isinstance(at, dict) and data.draw(st.booleans()):
+            at[data.draw(st.sampled_from(["", "type", "to", "connector", "on_error", "url", "zz"]))] = data.draw(JUNK)
+        else:
+            at[last] = data.draw(JUNK)
+        tree = at["top"] if not way else tree
+    checked = checking(json.dumps(tree))
+    assert (checked.spec is None) == any(problem.severity == "error" for problem in checked.problems)
+    for problem in checked.problems:
+        assert str(problem)
+        assert problem.line >= 1
+        assert problem.column >= 1
