@@ -49,6 +49,9 @@ def set_up(form: Literal["text", "json"], level: str) -> logging.Logger:
     root.setLevel(logging.WARNING)  # of other libraries, only what is wrong
     log = logging.getLogger("headrace")
     log.setLevel(level.upper())
-    for name in ("transport", "kafka_app"):  # where Faust tells, in our modules' names, each start and stop of a service
+    for name in (
+        "transport",
+        "kafka_app",
+    ):  # where Faust tells, in our modules' names, each start and stop of a service
         logging.getLogger(f"headrace.stream.{name}").setLevel(logging.WARNING)
     return log
