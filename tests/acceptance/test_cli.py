@@ -19,6 +19,7 @@ import pytest
 import headrace
 from headrace import passwords
 from headrace.cli import main
+from headrace.config.paths import status_socket
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -236,7 +237,7 @@ def test_status_of_a_pipeline_that_does_not_run_says_so(cli: Headrace) -> None:
 @pytest.fixture
 def answering(cli: Headrace) -> Iterator[Callable[[bytes], None]]:
     """``answering(data)``: something listens as the pipeline ``fake`` and answers ``data`` once."""
-    path = Path("state/headrace/fake/status.sock")
+    path = status_socket("fake", Path.cwd() / "state" / "headrace" / "fake")
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
