@@ -15,7 +15,12 @@ PAGES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", PAGES)
+def _page(name: str) -> object:
+    needs_broker = "\nmosquitto -p" in (ROOT / name).read_text()
+    return pytest.param(name, marks=[pytest.mark.mosquitto] if needs_broker else [])
+
+
+@pytest.mark.parametrize("name", [_page(name) for name in PAGES])
 def test_the_blocks_of_a_page_are_true(name: str, tmp_path: Path):
     page = Page(tmp_path)
     try:
