@@ -6,17 +6,19 @@ import asyncio
 import platform
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
-
-from paho.mqtt.reasoncodes import ReasonCode
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Source, topics
 from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.messages import message, message_base
-from headrace_plugins.mqtt.client import BulkClient, PahoClient, StockClient, unfit
 from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
-from headrace_plugins.mqtt.link import Link, WrongVersion
+
+if TYPE_CHECKING:  # paho is imported when a source opens
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from headrace_plugins.mqtt.client import PahoClient
+    from headrace_plugins.mqtt.link import Link
 
 BETWEEN_CONNECTS = 1.0
 """Seconds from one connection to the next, at least: two clients of one id would chase each other."""
@@ -63,13 +65,17 @@ class Mqtt(Source[MqttConfig]):
         self._base = message_base(f"{self.ctx.pipeline}@{platform.node()}", {})
         self._clientid: ClientId | None = parse_mapping(self.config.clientid) if self.config.clientid else None
         self._filters = without_covered(self.config.topics or _of_messages(self.ctx.filters))
-        self._client: type[PahoClient] = BulkClient
-        if why := unfit():
+        from headrace_plugins.mqtt import client
+
+        self._client: type[PahoClient] = client.BulkClient
+        if why := client.unfit():
             self.log.warning("reading with stock paho, which is slower and takes QoS 2 as QoS 1: %s", why)
-            self._client = StockClient
+            self._client = client.StockClient
         return self._intake
 
     async def _connect(self) -> Link:
+        from headrace_plugins.mqtt.link import WrongVersion
+
         version = self.config.version or self._version or "5"
         try:
             link = await self._connect_as(version)
@@ -83,6 +89,8 @@ class Mqtt(Source[MqttConfig]):
         return link
 
     async def _connect_as(self, version: str) -> Link:
+        from headrace_plugins.mqtt.link import Link
+
         assert self._intake is not None
         clientid = self.config.client_id or f"headrace-{self.ctx.pipeline}-{self.ctx.name}"
         link = Link(self.config, self._client, clientid, version == "5", self._intake, self._make, self._link)

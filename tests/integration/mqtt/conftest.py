@@ -12,6 +12,7 @@ import pytest
 from certificates import Certificates, make_certificates
 from headrace import Ack, Batch, Event, NotConnected
 from headrace.testing.context import make_context
+from headrace_plugins.mqtt import client
 from headrace_plugins.mqtt import source as source_module
 from headrace_plugins.mqtt.source import Mqtt
 
@@ -110,7 +111,7 @@ async def subscribe(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Subscribe]
     async def make(
         broker: Any, *, stock: bool = False, filters: tuple[str, ...] = ("t/#",), name: str = "plant", **options: Any
     ) -> Reader:
-        monkeypatch.setattr(source_module, "unfit", lambda: "a test" if stock else None)
+        monkeypatch.setattr(client, "unfit", lambda: "a test" if stock else None)
         config = Mqtt.Config(**{"url": broker.url, **options})
         reader = Reader(Mqtt(config, make_context(name, filters=filters)))
         readers.append(reader)

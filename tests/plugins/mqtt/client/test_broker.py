@@ -52,7 +52,7 @@ Run = Callable[..., Mqtt]
 async def run(request, monkeypatch) -> AsyncIterator[Run]:
     """``await run(script, …)``: a source of a broker that does as the script says, one script a connection."""
     monkeypatch.setattr(source, "BETWEEN_CONNECTS", 0)
-    monkeypatch.setattr(source, "unfit", lambda: None if request.param == "bulk" else "a test")
+    monkeypatch.setattr(client, "unfit", lambda: None if request.param == "bulk" else "a test")
     sources, tasks, writers, servers = [], [], [], []
 
     async def make(*scripts: Script, filters: tuple[str, ...] = ("t/#",), **options: object) -> Mqtt:

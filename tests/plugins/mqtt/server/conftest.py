@@ -203,3 +203,9 @@ def join(dial: Dial) -> Join:
         return device
 
     return make
+
+
+@pytest.fixture
+def endpoint_class() -> type[Endpoint]:
+    """For a source a test makes itself."""
+    return Endpoint

@@ -171,7 +171,7 @@ async def test_properties_and_topic_aliases(serve, join):
     assert (second["topic"], second["payload"], second["pub_props"]) == ("t/1", "short", {})
 
 
-async def test_random_bytes_never_disturb_others(serve, join, dial):
+async def test_random_bytes_never_disturb_others(serve, join, dial, caplog):
     endpoint = await serve()
     endpoint.start()
     steady = await join(endpoint, "steady", keepalive=0)
@@ -202,3 +202,4 @@ async def test_random_bytes_never_disturb_others(serve, join, dial):
     await endpoint.until(lambda: endpoint.counters["connections"] == 1)
     assert endpoint.source.unread == 0
     assert endpoint.source.intake.held == 0
+    assert not [record for record in caplog.records if record.name == "asyncio"], "asyncio caught an exception"
