@@ -73,10 +73,10 @@ class Event:
     def __init__(
         self,
         columns: dict[str, Any],
-        *,
         id: str = "",
         key: str = "",
         timestamp: int = 0,
+        *,
         source: str = "",
         rule: str = "",
         index: int = 0,
