@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from headrace import now_ms
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 QUOTA_EXCEEDED = 0x97
 
 
-class Wire(asyncio.Protocol):
+class Wire(ABC, asyncio.Protocol):
     """Calls ``packet`` for each whole packet, ``gone`` once at the end. Nothing that comes in makes it raise."""
 
     __slots__ = (
