@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
-import resource
 import ssl
 import time
 from typing import ClassVar
@@ -50,9 +48,6 @@ class MqttServer(Source[MqttServerConfig]):
         self._connections: set[Wire] = set()
         self._client_events = any(name.startswith("$events/") for name in self.ctx.filters)
         self.ctx.metrics.gauge("connections", lambda: len(self._connections))
-        files = _raise_file_limit(config.max_connections)
-        if files < config.max_connections:
-            self.log.warning("max_connections is %d, but this process may open %d files", config.max_connections, files)
         try:
             context = _tls_context(config.tls) if config.tls else None
             if config.users:
@@ -189,15 +184,3 @@ def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
     elif tls.ca:
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
-
-
-def _raise_file_limit(connections: int) -> int:
-    """Let the process have a file for each connection, and some; returns how many it may have at the end."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + 1000
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return wanted
-    top = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    with contextlib.suppress(ValueError, OSError):  # some systems have a limit below the limit
-        resource.setrlimit(resource.RLIMIT_NOFILE, (top, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
