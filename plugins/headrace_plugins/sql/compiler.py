@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
-from headrace import Event
 from headrace_plugins.sql.emit import Emitter
-from headrace_plugins.sql.errors import EvaluationError, Problem, SqlError
+from headrace_plugins.sql.errors import QUERY_FILE, EvaluationError, Problem, SqlError
 from headrace_plugins.sql.fields import FieldList
 from headrace_plugins.sql.functions import lookup
 from headrace_plugins.sql.functions.base import Function
@@ -24,6 +23,7 @@ from headrace_plugins.sql.nodes import (
     By,
     Call,
     Case,
+    Condition,
     Expr,
     Field,
     Foreach,
@@ -38,12 +38,9 @@ from headrace_plugins.sql.nodes import (
 )
 from headrace_plugins.sql.runtime import NAMESPACE, named_levels
 
-__all__ = ["Compiled", "compile_query"]
+__all__ = ["Compiled", "Surroundings", "compile_probe", "compile_query"]
 
-Run = Callable[
-    [Sequence[Event], list[tuple[int, dict[str, Any]]], list[int], dict[int, Exception]],
-    None,
-]
+Run = Callable[..., Any]
 _BUILTINS: Final = {
     k: v
     for k, v in vars(__import__("builtins")).items()
@@ -65,25 +62,27 @@ class Compiled:
         Python compiles it when the first event comes: of ten thousand rules, most may never see one.
         """
         namespace = {**NAMESPACE, **self._namespace, "__builtins__": _BUILTINS, "Failed": EvaluationError}
-        exec(compile(self.source, "<query>", "exec"), namespace)  # noqa: S102 - text of our own making, see emit
+        exec(compile(self.source, QUERY_FILE, "exec"), namespace)  # noqa: S102 - text of our own making, see emit
         run: Run = namespace["run"]
         return run
 
 
-def compile_query(
-    text: str,
-    query: Query,
-    *,
-    rule: str = "",
-    max_rows: int = 10_000,
-    functions: Mapping[str, Function] | None = None,
-    store: Any = None,
-) -> Compiled:
-    """Compile a query that was read from ``text``. SqlError for what can never work.
+@dataclass(frozen=True)
+class Surroundings:
+    """What a query is compiled for.
 
     ``functions``: those of plugins; None if they are not known, and then any name passes.
     """
-    compiler = _Compiler(rule, max_rows, functions, store)
+
+    rule: str = ""
+    max_rows: int = 10_000
+    functions: Mapping[str, Function] | None = None
+    store: Any = None
+
+
+def compile_query(text: str, query: Query, around: Surroundings) -> Compiled:
+    """Compile a query that was read from ``text``. SqlError for what can never work."""
+    compiler = _Compiler(around)
     try:
         source = compiler.statement(query)
     except Problem as problem:
@@ -91,20 +90,24 @@ def compile_query(
     return Compiled(source, compiler.emitter.namespace)
 
 
+def compile_probe(query: Query, around: Surroundings, exprs: Sequence[Expr]) -> Run:
+    """A function of an event that gives a function without arguments for the value of each expression of WHERE."""
+    compiler = _Compiler(around)
+    return Compiled(compiler.probe(query, exprs), compiler.emitter.namespace).run
+
+
 class _Compiler:
-    def __init__(self, rule: str, max_rows: int, functions: Mapping[str, Function] | None, store: Any) -> None:
-        self.max_rows = max_rows
-        self.functions = functions
-        self.store = store
-        self.emitter = Emitter(self._resolve, {"metadata": {"rule_id": rule}})
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        self.emitter = Emitter(self._resolve, {"metadata": {"rule_id": around.rule}})
         self._stores: dict[str, Function] = {}
 
     def _resolve(self, call: Call) -> Function:
-        function = lookup(call, self.functions)
+        function = lookup(call, self.around.functions)
         if function.first != "store":
             return function
         if function.name not in self._stores:
-            self._stores[function.name] = replace(function, call=partial(function.call, self.store), first="")
+            self._stores[function.name] = replace(function, call=partial(function.call, self.around.store), first="")
         return self._stores[function.name]
 
     def statement(self, query: Query) -> str:
@@ -112,6 +115,23 @@ class _Compiler:
         lines.append(f"        c = {self._columns(query)}")
         body = self._select(query) if isinstance(query, Select) else self._foreach(query)
         return "\n".join(lines + _indented(body, 2)) + "\n"
+
+    def probe(self, query: Query, exprs: Sequence[Expr]) -> str:
+        scope = Scope()
+        row = FieldList(self.emitter, scope, query.fields, _names(exprs), keep=True)
+        inner = row.after(scope)
+        texts = [self._probed(expr, inner) for expr in exprs]
+        lines = [
+            f"c = {self._columns(query)}",
+            *row.lines,
+            f"return [{', '.join(f'lambda: {text}' for text in texts)}]",
+        ]
+        return "\n".join(["def run(event):", *_indented(lines, 1)]) + "\n"
+
+    def _probed(self, expr: Expr, scope: Scope) -> str:
+        if isinstance(expr, Condition):
+            return self.emitter.condition(expr, scope).text
+        return self.emitter.value(expr, scope).text
 
     def _columns(self, query: Query) -> str:
         if not any(topic.names for topic in query.topics):
@@ -172,7 +192,7 @@ class _Compiler:
             raise Problem(last.target.at, "the element needs a plain name", "FOREACH payload.list AS item")
         row = FieldList(self.emitter, scope, query.fields, _names([*conditions, *inside]), keep=True)
         stage += row.lines
-        stage.append(f"items = as_rows({self._items(last, row)}, {self.max_rows})")
+        stage.append(f"items = as_rows({self._items(last, row)}, {self.around.max_rows})")
         outer = row.after(scope)
         lines = _guarded("FOREACH", stage)
         if query.where is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["EvaluationError", "Problem", "SqlError"]
+from typing import Final
+
+__all__ = ["QUERY_FILE", "EvaluationError", "Problem", "SqlError"]
+
+QUERY_FILE: Final = "<query>"
 
 
 class SqlError(ValueError):
@@ -65,10 +69,25 @@ class EvaluationError(ValueError):
 
 def _reason(exc: Exception) -> str:
     if isinstance(exc, ZeroDivisionError):
-        return "division by zero"
-    if isinstance(exc, OverflowError):
-        return "the number is too large"
-    if isinstance(exc, RecursionError):
-        return "the value is nested too deeply"
-    text = str(exc)
-    return text if type(exc) is ValueError and text else f"{type(exc).__name__}: {text}"
+        text = "division by zero"
+    elif isinstance(exc, OverflowError):
+        text = "the number is too large"
+    elif isinstance(exc, RecursionError):
+        text = "the value is nested too deeply"
+    elif type(exc) is ValueError and exc.args:
+        text = str(exc)
+    else:
+        text = f"{type(exc).__name__}: {exc}"
+    name = _function_of(exc)
+    return f"{name}(): {text}" if name else text
+
+
+def _function_of(exc: Exception) -> str:
+    """The SQL function that raised: what the query's code, which has no file, called."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != QUERY_FILE:
+        trace = trace.tb_next
+    called = trace.tb_next if trace is not None else None
+    if called is None or called.tb_frame.f_globals.get("__name__", "").endswith((".sql.runtime", "headrace.events")):
+        return ""
+    return called.tb_frame.f_code.co_name.rstrip("_")

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from headrace_plugins.sql.errors import SqlError
 from headrace_plugins.sql.values import unescaped
 
-__all__ = ["KEYWORDS", "MAX_QUERY", "Token", "tokenize"]
+__all__ = ["KEYWORDS", "MAX_QUERY", "Token", "is_plain_name", "tokenize"]
 
 MAX_QUERY: Final = 65_536
 _MAX_DIGITS: Final = 300  # of an integer; a float has no more either
@@ -65,6 +65,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_$@~]*")
 _ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 # What the scanner takes as one number and then cannot read: 1.5f, 10e2. (1e3 is the integer 1 and the name e3.)
 _BAD_NUMBER: Final = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?[fFdD]|[0-9]{2,}(?:[eE][+-]?[0-9]+[fFdD]?|[fFdD])")
@@ -111,6 +112,11 @@ def tokenize(query: str, *, comment_at_end: bool = False, escapes: bool = False)
             tokens.append(_token(query, kind, text, at, pos))
     tokens.append(Token("end", "", length, length))
     return tokens
+
+
+def is_plain_name(text: str) -> bool:
+    """Can this name stand without quotes?"""
+    return _NAME.fullmatch(text) is not None and text.upper() not in KEYWORDS and text not in OPERATOR_WORDS
 
 
 def _token(query: str, kind: str | None, text: str, at: int, end: int) -> Token:

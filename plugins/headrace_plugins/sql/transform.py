@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from headrace import Batch, ComponentConfig, Context, Guard, Inputs, Output, Transform
-from headrace_plugins.sql.compiler import compile_query
+from headrace import Batch, ComponentConfig, Context, Event, Guard, Inputs, Output, Transform
+from headrace.components import Explanation
+from headrace_plugins.sql.compiler import Surroundings, compile_probe, compile_query
+from headrace_plugins.sql.explain import Probe, came_from, steps_of_where, why_none
 from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
+from headrace_plugins.sql.nodes import Expr
 from headrace_plugins.sql.parser import parse
 
 __all__ = ["Sql", "SqlConfig"]
@@ -20,7 +24,7 @@ __all__ = ["Sql", "SqlConfig"]
 def _check(query: str, info: ValidationInfo) -> str:
     known = (info.context or {}).get("functions")
     parsed = parse(query, strict=info.data.get("strict", False), escapes=info.data.get("escapes", False))
-    compile_query(query, parsed, functions=None if known is None else _named(known))
+    compile_query(query, parsed, Surroundings(functions=None if known is None else _named(known)))
     return query
 
 
@@ -51,20 +55,19 @@ class Sql(Transform[SqlConfig]):
     def __init__(self, config: SqlConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
         self.query = parse(config.query, strict=config.strict, escapes=config.escapes)
-        self.compiled = compile_query(
-            config.query,
-            self.query,
-            rule=ctx.name,
-            max_rows=config.max_rows,
-            functions=_named(ctx.functions),
-            store=store_of(ctx.pipeline),
-        )
+        self._around = Surroundings(ctx.name, config.max_rows, _named(ctx.functions), store_of(ctx.pipeline))
+        self._compiled = compile_query(config.query, self.query, self._around)
+
+    @property
+    def code(self) -> str:
+        """The Python code the query became, for people to read."""
+        return self._compiled.source
 
     def process(self, batch: Batch) -> Output:
         rows: list[tuple[int, dict[str, Any]]] = []
         no_result: list[int] = []
         exceptions: dict[int, Exception] = {}
-        self.compiled.run(batch, rows, no_result, exceptions)
+        self._compiled.run(batch, rows, no_result, exceptions)
         return Output(rows, no_result, exceptions)
 
     def guards(self) -> Sequence[Guard]:
@@ -81,3 +84,23 @@ class Sql(Transform[SqlConfig]):
         names = [topic.filter for topic in self.query.topics]
         events = tuple(name for name in names if name.startswith(_EVENTS))
         return Inputs(tuple(name for name in names if name not in events), events)
+
+    def explain(self, event: Event) -> Explanation:
+        lines = list(came_from(self.inputs(), event))
+        if all("does not match" in line for line in lines):
+            return Explanation([*lines, "no row: the rule does not see this event"])
+        # on a copy of the store: to explain must change nothing
+        around = replace(self._around, store=self._around.store.copy())
+
+        def probe(exprs: Sequence[Expr]) -> Probe:
+            return compile_probe(self.query, around, exprs)
+
+        lines += steps_of_where(self.query, probe, event)
+        rows: list[tuple[int, dict[str, Any]]] = []
+        no_result: list[int] = []
+        exceptions: dict[int, Exception] = {}
+        compile_query(self.config.query, self.query, around).run([event], rows, no_result, exceptions)
+        lines += [f"no row: {error}" for error in exceptions.values()]
+        if no_result:
+            lines.append(f"no row: {why_none(self.query, probe, event)}")
+        return Explanation(lines, [row for _, row in rows])

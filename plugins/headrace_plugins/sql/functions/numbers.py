@@ -32,7 +32,7 @@ def _real(name: str, of: Callable[[float], float]) -> None:
     def call(value: Any) -> float:
         return float(of(number(value)))
 
-    call.__name__ = name
+    call.__code__ = call.__code__.replace(co_name=name)  # for messages
     function(name, kind="num")(call)
 
 

@@ -41,6 +41,11 @@ class Store:
         if found is not None:
             self._size -= found[1]
 
+    def copy(self) -> Store:
+        copy = Store()
+        copy._values, copy._size = dict(self._values), self._size
+        return copy
+
 
 _stores: WeakValueDictionary[str, Store] = WeakValueDictionary()
 
