@@ -192,11 +192,6 @@ def encode_event(event: Event) -> bytes:
         raise
 
 
-def encode(events: Batch) -> bytes:
-    """A batch as msgpack: an array of events."""
-    return join([encode_event(event) for event in events])
-
-
 def join(encoded: Sequence[bytes]) -> bytes:
     """Events that are encoded already, as a batch."""
     header: bytes = _packer.pack_array_header(len(encoded))

@@ -103,7 +103,6 @@ def to_other_sink(topic: Topic, sent: Callable[[int], None], item: Item) -> asyn
     """``on_error: <sink>``: the event goes to that sink's topic, as if its rule had named it."""
     event = item.event
     copy = event.output(event.columns, event.rule, event.index)
-    copy.source = event.source
     sent(1)
     future = topic.send([copy])
     future.add_done_callback(lambda f: sent(-1) if not f.cancelled() and f.exception() else None)

@@ -113,8 +113,8 @@ class SinkRunner:
         for index, event in enumerate(record.events):
             if already and index in already:
                 continue
-            if event.sink:
-                event = self._own(event)
+            if event.sink:  # it stands in another sink's topic as the same object; attempts and delivery id are ours
+                event = event.output(event.columns, event.rule, event.index)
             event.sink = name
             item = Item(event, taken, index, event.key if key_of is None else self._key_by(key_of, event))
             items.append(item)
@@ -127,12 +127,6 @@ class SinkRunner:
         self._window_events += taken.left
         self._window_bytes += taken.size
         self._schedule()
-
-    def _own(self, event: Event) -> Event:
-        # a row may stand in several sinks' topics as the same object; attempts and delivery id are this sink's
-        own = event.output(event.columns, event.rule, event.index)
-        own.source = event.source
-        return own
 
     def _key_by(self, template: Template, event: Event) -> str:
         try:
@@ -180,12 +174,13 @@ class SinkRunner:
         if failure.network or failure.later or head.tries < self._options.retry.max_attempts:
             return False
         followers = self._lanes.followers(head, 1)
-        for follower in followers:
-            head.state = WRITING  # neither waiting nor tried: nobody else touches it
-            follower.passes = head
-            self._mark(followers)
-            self._transmit(followers)
-        return bool(followers)
+        if not followers:
+            return False
+        head.state = WRITING  # neither waiting nor tried: nobody else touches it
+        followers[0].passes = head
+        self._mark(followers)
+        self._transmit(followers)
+        return True
 
     def _begin(self, items: list[Item]) -> list[Item]:
         """Begin an attempt of each; those too old are dropped instead."""
@@ -316,15 +311,18 @@ class SinkRunner:
 
     def _give_up(self, item: Item, failure: Failure, error: Exception) -> None:
         """The event goes to the outlet; its lane goes on at once, its record when the event is safe."""
-        safe = self._outlet(item, failure, error)
         self._lanes.release(item)
         item.state = SETTLED
+        self._hand_over(item, failure, error)
+
+    def _hand_over(self, item: Item, failure: Failure, error: Exception) -> None:
+        safe = self._outlet(item, failure, error)
         if safe is None:
             self._given_up(item, failure)
         else:
-            safe.add_done_callback(lambda future: self._outlet_done(future, item, failure, error))
+            safe.add_done_callback(lambda future: self._handed_over(future, item, failure, error))
 
-    def _outlet_done(self, future: asyncio.Future[None], item: Item, failure: Failure, error: Exception) -> None:
+    def _handed_over(self, future: asyncio.Future[None], item: Item, failure: Failure, error: Exception) -> None:
         if future.cancelled():
             return
         problem = future.exception()
@@ -332,14 +330,7 @@ class SinkRunner:
             self._given_up(item, failure)
             return
         self.log.error("cannot keep the dead letter of %s: %s; trying again", item.event.id, describe(problem))
-
-        def again() -> None:
-            if (retry := self._outlet(item, failure, error)) is None:
-                self._given_up(item, failure)
-            else:
-                retry.add_done_callback(lambda later: self._outlet_done(later, item, failure, error))
-
-        self._loop.call_later(1.0, again)
+        self._loop.call_later(1.0, self._hand_over, item, failure, error)
 
     def _given_up(self, item: Item, failure: Failure) -> None:
         self.tally.failed(item.event, item.tries, failure, self._rules)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from headrace.components import Source
 from headrace.engine.dead_letters import Quiet
@@ -17,7 +17,7 @@ from headrace.errors import EndOfInput, NotConnected
 from headrace.events import Ack, Event
 from headrace.stream import Record, Topic
 
-__all__ = ["RuleStage", "SourcePump"]
+__all__ = ["RuleStage", "SourcePump", "Target"]
 
 FOLLOWING = 0.005  # events this close to each other are worth a linger
 LINGER = 0.001
@@ -26,26 +26,30 @@ BEHIND = 4 << 20  # half of what the stream keeps in memory of a topic: past it,
 PATIENCE = 50e-6  # a source waits this long an event at most, so it takes in 20,000 a second whatever else happens
 
 
+class Target(NamedTuple):
+    """A sink as the rules see it: its topic, its counters, whether it blocks when full, whether delivery flows."""
+
+    topic: Topic
+    tally: SinkTally
+    block: bool
+    flowing: Callable[[], bool]
+
+
 class RuleStage:
     """Reads ``events``, runs the rules, writes ``sink.<name>``; settles a record when every result is in the stream."""
 
     def __init__(self, rules: RuleSet, log: logging.Logger) -> None:
         self.rules = rules
-        self.sinks: dict[str, tuple[Topic, SinkTally, bool]] = {}
-        self._flowing: list[tuple[Topic, Callable[[], bool]]] = []
+        self.sinks: dict[str, Target] = {}
         self.blocked_by: str | None = None
         self._free = asyncio.Event()
         self._free.set()
         self._log = log
         self._failed: list[tuple[Topic, Sequence[Event], _Pending]] = []
 
-    def add_sink(self, name: str, topic: Topic, tally: SinkTally, block: bool, flowing: Callable[[], bool]) -> None:
-        self.sinks[name] = (topic, tally, block)
-        self._flowing.append((topic, flowing))
-
     def behind(self) -> bool:
         """Does a sink whose peer is up have more waiting than memory holds?"""
-        return any(topic.unsettled_bytes > BEHIND and flowing() for topic, flowing in self._flowing)
+        return any(sink.topic.unsettled_bytes > BEHIND and sink.flowing() for sink in self.sinks.values())
 
     async def handle(self, record: Record) -> None:
         """One record of ``events``. Waits while a sink that blocks is full."""
@@ -55,14 +59,13 @@ class RuleStage:
             events = [event for i, event in enumerate(events) if i not in record.settled]
         outputs = self.rules.process(events)
         for name in outputs:
-            topic, _, block = self.sinks[name]
-            if block and not topic.has_room():
-                await self._wait_for(name, topic)
+            sink = self.sinks[name]
+            if sink.block and not sink.topic.has_room():
+                await self._wait_for(name, sink.topic)
         pending = _Pending(record, len(outputs))
         for name, rows in outputs.items():
-            topic, tally, _ = self.sinks[name]
-            tally.sent(len(rows))
-            self._send(topic, rows, pending)
+            self.sinks[name].tally.sent(len(rows))
+            self._send(self.sinks[name].topic, rows, pending)
         if not outputs:
             record.settle_all()
 

@@ -12,7 +12,7 @@ from headrace.components import Component, Connector, Context, PipelineInfo, Sin
 from headrace.config.model import PipelineSpec, RuleSpec, SinkSpec
 from headrace.engine.dead_letters import DEAD_LETTERS, DeadLetters, Outlet, Quiet, to_other_sink
 from headrace.engine.delivery import SinkRunner
-from headrace.engine.intake import RuleStage, SourcePump
+from headrace.engine.intake import RuleStage, SourcePump, Target
 from headrace.engine.joined import JoinedRunner
 from headrace.engine.opening import close, open_until_up
 from headrace.engine.retry import Failure
@@ -67,7 +67,7 @@ class Pipeline:
         self._stage = RuleStage(RuleSet(self._rules()), self.log.getChild("rules"))
         for name, runner in self.sinks.items():
             block = self.spec.sinks[name].options.buffer.when_full == "block"
-            self._stage.add_sink(name, self.topics[name], runner.tally, block, runner.flowing)
+            self._stage.sinks[name] = Target(self.topics[name], runner.tally, block, runner.flowing)
         for runner in self.sinks.values():
             await stream.consume(self.topics[runner.name], runner.handle)
         await stream.consume(self._events, self._stage.handle)
