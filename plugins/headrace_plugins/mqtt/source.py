@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # paho is imported when a source opens
     from headrace_plugins.mqtt.link import Link
 
 BETWEEN_CONNECTS = 1.0
-"""Seconds from one connection to the next, at least: two clients of one id would chase each other."""
+"""Seconds from one accepted connection to the next, at least: two clients of one id would chase each other."""
 
 
 class Mqtt(Source[MqttConfig]):
@@ -39,12 +39,13 @@ class Mqtt(Source[MqttConfig]):
     _last_connect = float("-inf")
 
     async def open(self) -> None:
-        intake = self._intake or self._prepare()
+        if self._intake is None:
+            self._prepare()
         if self._link is not None and self._link.lost is None:
             return
         await asyncio.sleep(self._last_connect + BETWEEN_CONNECTS - time.monotonic())
-        self._last_connect = time.monotonic()
         link = await self._connect()
+        self._last_connect = time.monotonic()
         try:
             problems = await self._subscribe(link)
             if link.lost is not None:  # in the very read that brought the answer
@@ -52,15 +53,22 @@ class Mqtt(Source[MqttConfig]):
         except BaseException:
             link.close()
             raise
-        link.on_lost = intake.end
+        link.on_lost = self._lost
         where = f"{self.config.url}, MQTT {self._version}"
         if problems:
             self.log.warning("%s: %s", where, "; ".join(problems))
             self.ctx.status.set("degraded", f"{where}: {'; '.join(problems)}")
         else:
+            self.log.info("connected to %s", where)
             self.ctx.status.set("running", where)
 
-    def _prepare(self) -> Intake:
+    def _lost(self, error: NotConnected) -> None:
+        assert self._intake is not None
+        self.log.warning("%s", error)
+        self.ctx.status.set("connecting", str(error))  # now, for nobody may read at the moment
+        self._intake.end(error)
+
+    def _prepare(self) -> None:
         self._intake = Intake(self.config.buffer, self.config.buffer)
         self._base = message_base(f"{self.ctx.pipeline}@{platform.node()}", {})
         self._clientid: ClientId | None = parse_mapping(self.config.clientid) if self.config.clientid else None
@@ -71,7 +79,6 @@ class Mqtt(Source[MqttConfig]):
         if why := client.unfit():
             self.log.warning("reading with stock paho, which is slower and takes QoS 2 as QoS 1: %s", why)
             self._client = client.StockClient
-        return self._intake
 
     async def _connect(self) -> Link:
         from headrace_plugins.mqtt.link import WrongVersion
@@ -129,6 +136,7 @@ class Mqtt(Source[MqttConfig]):
 
     async def close(self) -> None:
         if self._link is not None:
+            self._link.on_lost = lambda error: None
             self._link.close()
         if self._intake is not None:
             lost = sum(event["qos"] == 0 for event in self._intake.drain())

@@ -216,6 +216,9 @@ async def test_the_reason_of_a_disconnect_is_passed_on(run):
     opened.set()
     batch, ack = await one.read()
     ack(None)
+    async with asyncio.timeout(5):
+        while one.ctx.status.state != "connecting":  # at once, read or not
+            await asyncio.sleep(0.01)
     assert batch[0]["payload"] == "before"
     with pytest.raises(NotConnected, match="the broker ended the connection: Session taken over"):
         await one.read()
