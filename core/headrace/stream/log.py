@@ -23,6 +23,7 @@ __all__ = ["Log", "read_topic"]
 
 _CHECK_DISK_EVERY = 4 << 20
 _RETRY = 0.5
+_COMMIT_EVERY = 0.005  # what settles one by one is committed together; a kill repeats so much more at most
 
 
 def _topic_directory(directory: Path, name: str) -> Path:
@@ -50,6 +51,7 @@ class Log:
         self._writer: ThreadPoolExecutor | None = None
         self._writing: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._uncommitted: list[LogTopic] = []
         self._lock = -1
 
     # -- opening and closing
@@ -139,6 +141,17 @@ class Log:
         if not self._scheduled and self._writing is None:
             self._scheduled = True
             self._loop.call_soon(self._flush)
+
+    def commit_soon(self, topic: LogTopic) -> None:
+        """Commit what ``topic`` has settled within a few milliseconds: with what it writes, or else alone."""
+        if not self._uncommitted:
+            self._loop.call_later(_COMMIT_EVERY, self._commit)
+        self._uncommitted.append(topic)
+
+    def _commit(self) -> None:
+        topics, self._uncommitted = self._uncommitted, []
+        for topic in topics:
+            topic.schedule_commit()
 
     def _flush(self) -> None:
         self._scheduled = False

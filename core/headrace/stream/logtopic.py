@@ -176,8 +176,7 @@ class LogTopic(Topic):
 
     def retry(self) -> None:
         """After a failed write: write again what is due, and let senders look again."""
-        if self._commit_due:
-            self._schedule()
+        self.schedule_commit()
         self.wake()
 
     # -- sending
@@ -229,6 +228,11 @@ class LogTopic(Topic):
         self.dropped(count)
 
     # -- flushing; called by Log
+
+    def schedule_commit(self) -> None:
+        """Commit at the end of this turn of the loop, if a flush has not done it meanwhile."""
+        if self._commit_due:
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self._due:
@@ -341,10 +345,9 @@ class LogTopic(Topic):
         self.settled.add(start, end)
         self.unsettled -= end - start
         self.unsettled_bytes -= size
-        self._commit_due = True
-        if not self._due:
-            self._due = True
-            self.log.schedule(self)
+        if not self._commit_due:
+            self._commit_due = True
+            self.log.commit_soon(self)
 
     @property
     def held(self) -> int:
@@ -355,7 +358,7 @@ class LogTopic(Topic):
         return self.backlog.events
 
     async def until_settled(self) -> None:
-        while self.held or self._due:
+        while self.held or self._due or self._commit_due:
             self._settling = asyncio.get_running_loop().create_future()
             await self._settling
 

@@ -21,6 +21,12 @@ async def turns(count: int = 4) -> None:
         await asyncio.sleep(0)
 
 
+async def commit(topic) -> None:
+    """Sooner than by itself."""
+    topic.schedule_commit()
+    await turns()
+
+
 def take(topic):
     found = []
     while record := topic.take():
@@ -87,11 +93,26 @@ async def test_files_go_when_every_event_in_them_is_settled(open_topic, make):
     records = take(topic)
     for record in records[1:]:
         record.settle_all()
-    await turns()
+    await commit(topic)
     assert len([path for path in files._contents if path.suffix == SUFFIX]) == 4
     records[0].settle_all()
-    await turns()
+    await commit(topic)
     assert [path.stem for path in files._contents if path.suffix == SUFFIX] == [f"{9:020d}"]  # it takes appends
+
+
+async def test_what_settles_one_by_one_is_committed_soon_and_together(open_topic, make, faulty):
+    files = faulty()
+    topic = await open_topic(files)
+    topic.start_reading(lambda: None)
+    await topic.send(make(*range(5)))
+    (record,) = take(topic)
+    written = files.written
+    for index in range(5):
+        record.settle(index)
+        await turns()
+    assert files.written == written
+    await topic.until_settled()
+    assert files.written - written == len(topic.offsets.encode(topic.settled))
 
 
 async def test_oldest_is_the_time_of_the_first_unsettled_record(open_topic, make):
