@@ -31,26 +31,28 @@ class Taken:
 
 
 class Item:
-    """One event on its way through a sink. Most need no more than the four fields they are made with."""
+    """One event on its way through a sink.
 
-    state = WAITING
-    tries = 0
-    failures = 0
-    """Failed attempts that count against max_attempts."""
-    first = mark = 0
-    """The sink's successes when the first, and the last, attempt began."""
-    alone = False
-    """Not in one request with others: one of them is to blame for a failure."""
-    last: tuple[Any, Exception] | None = None
-    """How the last attempt failed."""
-    passes: Item | None = None
-    """The head of its lane, while this one is tried in its place."""
+    ``failures``: failed attempts that count against max_attempts. ``first`` and ``mark``: the sink's successes when the
+    first, and the last, attempt began. ``alone``: not in one request with others, one of them is to blame for a
+    failure. ``last``: how the last attempt failed. ``passes``: the head of its lane, while this one is tried in its
+    place.
+    """
+
+    __slots__ = (
+        "alone", "event", "failures", "first", "index", "key", "last", "mark", "passes", "state", "taken", "tries",
+    )  # fmt: skip
 
     def __init__(self, event: Event, taken: Taken, index: int, key: str) -> None:
         self.event = event
         self.taken = taken
         self.index = index  # in the record
         self.key = key
+        self.state = WAITING
+        self.tries = self.failures = self.first = self.mark = 0
+        self.alone = False
+        self.last: tuple[Any, Exception] | None = None
+        self.passes: Item | None = None
 
 
 class Lanes:

@@ -109,7 +109,7 @@ async def _serve(spec: PipelineSpec, registry: Registry, log: logging.Logger) ->
     log.info("pipeline %s is up", spec.name)
     gc.collect()
     gc.freeze()  # what lives now lives for ever: the collector need not look at it again
-    gc.set_threshold(50_000, 20, 50)  # events come by the thousand and go without the collector's help
+    gc.set_threshold(100_000, 20, 50)  # events come by the thousand and go without the collector's help
     await service.until_asked()
     log.info("stopping: draining for up to %g s", spec.shutdown_timeout)
     left = await service.stop()

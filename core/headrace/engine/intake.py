@@ -22,7 +22,7 @@ __all__ = ["RuleStage", "SourcePump", "Target"]
 FOLLOWING = 0.005  # events this close to each other are worth a linger
 LINGER = 0.001
 FEW = 64
-BEHIND = 4 << 20  # half of what the stream keeps in memory of a topic: past it, delivery reads the file
+BEHIND = 512 << 10  # what waits longer than this in memory is out of every cache when its turn comes
 PATIENCE = 50e-6  # a source waits this long an event at most, so it takes in 20,000 a second whatever else happens
 
 
