@@ -42,6 +42,7 @@ __all__ = ["ExpressionParser"]
 
 MAX_CHAIN: Final = 200
 MAX_RANGE: Final = 10_000
+MAX_STEPS: Final = 100
 _LEVELS: Final = (("+", "-"), ("*", "/", "div", "mod"))
 _BOOLEANS: Final = {"true": True, "false": False}
 
@@ -260,6 +261,8 @@ class ExpressionParser(Cursor):
         root = self.advance()
         steps: list[Step] = []
         while True:
+            if len(steps) > MAX_STEPS:
+                raise self.error(root.at, f"a path of more than {MAX_STEPS} steps")
             if self.take_op("."):
                 token = self.now
                 if token.kind not in ("name", "quoted", "string", "int"):

@@ -32,6 +32,7 @@ class Code:
         return self.kind != "any"
 
 
+_INLINE: Final = 8  # steps of a path, beyond which a loop takes them
 UNDEFINED_CODE: Final = Code("U", simple=True)
 
 
@@ -125,6 +126,9 @@ class Names:
         return self._in_list(path, scope)
 
     def read(self, code: Code, steps: Sequence[Step], inside: Callable[[Path], Code]) -> Code:
+        if len(steps) > _INLINE:
+            keys = [inside(step.path).text if isinstance(step, By) else _constant(step) for step in steps]
+            return Code(f"dig({code.text}, ({', '.join(keys)}))", raises=code.raises)
         for step in steps:
             if isinstance(step, End) or code is UNDEFINED_CODE:
                 return replace(UNDEFINED_CODE, raises=code.raises)
@@ -142,3 +146,9 @@ class Names:
             return code
         first, again = self.bound(code)
         return Code(f"({again} if {first} is not U else {other.text})", raises=code.raises or other.raises)
+
+
+def _constant(step: str | int | End) -> str:
+    if isinstance(step, str):
+        return f"Key({step!r})"
+    return step.name.upper() if isinstance(step, End) else str(step)

@@ -29,6 +29,7 @@ from headrace_plugins.sql.values import (
 )
 
 __all__ = [
+    "Key",
     "add",
     "among",
     "as_rows",
@@ -38,6 +39,7 @@ __all__ = [
     "decoded",
     "decoded_if_json",
     "decoded_text",
+    "dig",
     "div",
     "divide",
     "eq",
@@ -109,6 +111,19 @@ def index(value: Any, at: Any) -> Any:
     if not isinstance(value, list) or type(at) is not int or at == 0 or not -len(value) <= at <= len(value):
         return U
     return value[at - 1 if at > 0 else at]
+
+
+class Key(str):
+    """A step that is a member's name; an index by path may be a string too, and then finds nothing."""
+
+    __slots__ = ()
+
+
+def dig(value: Any, steps: Sequence[Any]) -> Any:
+    """What is at the end of a long path."""
+    for step in steps:
+        value = get(value, step) if type(step) is Key else index(value, step)
+    return value
 
 
 def sliced(value: Any, first: int, last: int) -> list[Any]:
