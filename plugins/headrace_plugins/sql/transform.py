@@ -89,17 +89,19 @@ class Sql(Transform[SqlConfig]):
         lines = list(came_from(self.inputs(), event))
         if all("does not match" in line for line in lines):
             return Explanation([*lines, "no row: the rule does not see this event"])
-        # on a copy of the store: to explain must change nothing
-        around = replace(self._around, store=self._around.store.copy())
+
+        def around() -> Surroundings:
+            # a copy of the store for each look: to explain must change nothing
+            return replace(self._around, store=self._around.store.copy())
 
         def probe(exprs: Sequence[Expr]) -> Probe:
-            return compile_probe(self.query, around, exprs)
+            return compile_probe(self.query, around(), exprs)
 
         lines += steps_of_where(self.query, probe, event)
         rows: list[tuple[int, dict[str, Any]]] = []
         no_result: list[int] = []
         exceptions: dict[int, Exception] = {}
-        compile_query(self.config.query, self.query, around).run([event], rows, no_result, exceptions)
+        compile_query(self.config.query, self.query, around()).run([event], rows, no_result, exceptions)
         lines += [f"no row: {error}" for error in exceptions.values()]
         if no_result:
             lines.append(f"no row: {why_none(self.query, probe, event)}")
