@@ -1,4 +1,4 @@
-"""The conformance cases: what EMQX's own code made of each statement and event."""
+"""The conformance cases: what EMQX's own code made of each query and event, and where we differ on purpose."""
 
 from __future__ import annotations
 
@@ -8,53 +8,63 @@ from typing import Any
 
 import pytest
 
-from headrace.testing.sql import agrees, load, outcome
-from headrace_plugins.sql.transform import Sql
+import sql_differences as differences
+from headrace.testing import sql
+from headrace_plugins.sql import Sql
 
-CASES = load(Path(__file__).parent / "cases.json")
-
-# Where EMQX's result is one that nobody relies on, ours is what people mean.
-BETTER: dict[str, Any] = {
-    "pub-where-016": [{"q": 1}],
-    "pub-where-017": [{"q": 1}],
-    "pub-where-034": [{"q": 1}],
-    "pub-where-035": [{"q": 1}],
-    "pub-where-043": [{"q": 1}],
-    "pub-case-010": [{"r": 1}],
-    "pub-func_math-002": [{"a": 1.5}],
-    "pub-func_conv-005": [{"a": "[72,105]"}],
-    "pub-func_conv-018": [{"a": "5.0"}],
-    "pub-func_str-010": [{"b": "én"}],
-    "pub-func_str-011": [{"b": "本日"}],
-    "pub-func_str-053": [{"one": True, "two": False}],
-    "pub-func_date-010": [{"a": "1970年"}],
-}
-KEEPS_THE_PAYLOAD = "pub-nested_as-002"
-# Statements EMQX does not have and headrace does, unless it is asked to be strict.
+CHANGED = [case for difference in differences.DIFFERENCES for case in difference["cases"]]
+CHANGED_IDS = {case.get("id") for case in CHANGED}
+AS_IN_EMQX = [case for case in differences.CASES if case["id"] not in CHANGED_IDS]
+# Queries EMQX does not have and headrace does, unless it is asked to be strict.
 MORE = ("pub-parse_error-029", "pub-parse_error-030")
-BY_ID = {case["id"]: case for case in CASES}
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, id=c["id"]) for c in CASES if c["id"] != KEEPS_THE_PAYLOAD])
-def test_case(case: dict[str, Any]) -> None:
-    if case["id"] in BETTER:
-        assert case["quirk"]
-        case = {**case, "expect": {"outputs": BETTER[case["id"]]}}
-    got = outcome(case, Sql)
-    assert agrees(case, got), got
+@pytest.mark.parametrize("case", AS_IN_EMQX, ids=lambda case: case["id"])
+def test_as_in_emqx(case: dict[str, Any]) -> None:
+    got = sql.outcome(case, Sql)
+    assert sql.agrees(case, got), str(got)
 
 
-def test_adding_to_the_payload_keeps_its_other_members() -> None:
-    case = BY_ID[KEEPS_THE_PAYLOAD]
-    assert case["quirk"]
-    (row,) = outcome(case, Sql).rows
-    assert row["payload"] == {**json.loads(case["event"]["payload"]), "b": 2}
+@pytest.mark.parametrize("case", list(map(differences.example, CHANGED)), ids=lambda case: case["id"])
+def test_other_than_emqx(case: dict[str, Any]) -> None:
+    got = sql.outcome(case, Sql)
+    assert sql.agrees(case, got), str(got)
+
+
+def test_only_quirks_are_changed() -> None:
+    assert all(differences.BY_ID[id].get("quirk") for id in CHANGED_IDS if id is not None)
 
 
 @pytest.mark.parametrize("name", MORE)
 def test_what_emqx_does_not_read_is_read_unless_strict(name: str) -> None:
-    assert Sql.Config(query=BY_ID[name]["sql"]).query
+    assert Sql.Config(query=differences.BY_ID[name]["sql"]).query
 
 
 def test_there_are_601_cases() -> None:
-    assert len(BY_ID) == 601
+    assert len(differences.BY_ID) == 601
+
+
+def test_the_page_of_differences_is_made_from_this_data() -> None:
+    assert differences.PAGE.read_text(encoding="utf-8") == differences.page(), "run tests/support/sql_differences.py"
+
+
+def test_the_runner_prints_failures_a_table_and_the_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = dict(differences.CASES[0]), dict(differences.CASES[1])
+    bad["expect"] = {"no_result": True}
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps([good, bad]))
+    assert sql.main([str(file)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f'{bad["id"]}: expected {{"no_result":true}}, got [')
+    assert "select" in lines[2]
+    assert "1/2" in lines[2]
+    assert lines[-1] == "1 passed, 1 failed"
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "no"])
+def test_the_runner_refuses_a_file_that_holds_no_cases(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(text)
+    assert sql.main([str(file)]) == 2
+    assert sql.main([]) == 2
+    assert sql.main([str(tmp_path / "missing.json")]) == 2
