@@ -14,6 +14,7 @@ from headrace.components import (
     PipelineInfo,
     Sink,
     Source,
+    TestStep,
     Transform,
 )
 from headrace.errors import Backoff, DeliveryError, EndOfInput, HeadraceError, NotConnected
@@ -45,6 +46,7 @@ __all__ = [
     "Sink",
     "Size",
     "Source",
+    "TestStep",
     "Transform",
     "__version__",
     "hookimpl",

@@ -35,6 +35,7 @@ __all__ = [
     "PipelineInfo",
     "Sink",
     "Source",
+    "TestStep",
     "Transform",
 ]
 
@@ -102,11 +103,38 @@ class Component(ABC, Generic[C]):
         """Let go of everything. Called exactly once, also after a failed or cancelled ``open``."""
 
 
+@dataclass(frozen=True)
+class TestStep:
+    """One stage of a test of a connection, such as ``dns``, ``tcp``, ``tls`` or ``http``."""
+
+    __test__: ClassVar = False  # for pytest, which takes every class of such a name for tests
+
+    name: str
+    ok: bool
+    detail: str
+    """For people: what was found, or what is wrong and what to do."""
+    seconds: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """For programs: whatever JSON can hold, such as ``expires_in_days`` or ``status``."""
+
+
 class Connector(Component[C]):
     """A named connection that several sinks and sources share: address, TLS, credentials, pool."""
 
     async def health(self) -> None:
         """Raise, with the reason, if the peer cannot be used. Called at any time after ``open``."""
+
+    async def test(self) -> list[TestStep]:
+        """Try the way to the peer, stage by stage; the first stage that fails is the last of the list.
+
+        Called at any time after ``open``. It takes its own time limits, raises nothing and leaves what is under way
+        alone. The default is the one step ``health``.
+        """
+        try:
+            await self.health()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
+            return [TestStep("health", ok=False, detail=str(exc) or type(exc).__name__)]
+        return [TestStep("health", ok=True, detail="the peer can be used")]
 
 
 class Source(Component[C]):
@@ -203,6 +231,28 @@ class Sink(Component[C]):
         raising settles the rest with that error. ``DeliveryError`` says more than other exceptions; ``Backoff``
         pauses the sink; ``NotConnected`` has it opened again.
         """
+
+    def render(self, event: Event) -> Mapping[str, Any]:
+        """What ``write`` would send for this event, for people: JSON values, secrets masked. Nothing is sent.
+
+        For HTTP ``method``, ``url``, ``headers`` and ``body``. Raises if nothing can be made of the event. The
+        default is an empty map: the sink cannot say.
+        """
+        return {}
+
+    async def trial(self, event: Event) -> Mapping[str, Any]:
+        """Send this one event and say what came back, for people: ``ok``, ``error`` and what else the peer said.
+
+        For HTTP ``status`` and ``answer``. Called at any time after ``open``, beside ``write``; nothing is retried or
+        counted. Raises nothing. The default writes the event.
+        """
+        errors: list[Exception | None] = []
+        try:
+            await self.write([event], lambda _, error: errors.append(error))
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
+            errors.append(exc)
+        error = errors[0] if errors else None
+        return {"ok": error is None, "error": None if error is None else str(error) or type(error).__name__}
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import asyncio
 import contextlib
 import copy
 import gc
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
 
-from headrace.components import Component, Connector, Explanation, Guard, Inputs, Sink, Source, Transform
+from headrace.components import Component, Connector, Explanation, Guard, Inputs, Sink, Source, TestStep, Transform
 from headrace.errors import EndOfInput
 from headrace.events import Event, encode_event
 from headrace.testing.context import make_event
@@ -128,6 +129,17 @@ class ConnectorContract(ComponentContract):
     async def test_a_peer_that_is_there_is_healthy(self, connector: Connector[Any]) -> None:
         async with opened(connector), asyncio.timeout(PATIENCE):
             await connector.health()
+
+    @in_loop
+    async def test_a_peer_that_is_there_passes_every_step_of_a_test(self, connector: Connector[Any]) -> None:
+        async with opened(connector), asyncio.timeout(PATIENCE):
+            steps = await connector.test()
+        assert steps, "a test has one step at least"
+        for step in steps:
+            assert isinstance(step, TestStep)
+            assert step.ok, step
+            json.dumps(step.facts)
+        assert len({step.name for step in steps}) == len(steps), "two steps of one name"
 
 
 Produce = Callable[[], Awaitable[None]]
@@ -308,6 +320,22 @@ class SinkContract(ComponentContract):
         async with opened(sink):
             results = await asyncio.gather(*(write(sink, [event]) for event in events))
         assert results == [[None]] * len(events)
+
+    @in_loop
+    async def test_an_event_is_shown_without_being_changed(self, sink: Sink[Any], events: list[Event]) -> None:
+        before = [copy.deepcopy(event.columns) for event in events]
+        async with opened(sink):
+            for event in events:
+                json.dumps(sink.render(event))
+        assert [event.columns for event in events] == before, "render changed an event"
+
+    @in_loop
+    async def test_a_trial_says_that_the_peer_took_the_event(self, sink: Sink[Any], events: list[Event]) -> None:
+        async with opened(sink), asyncio.timeout(PATIENCE):
+            outcome = await sink.trial(events[0])
+        assert outcome["ok"], outcome
+        assert not outcome["error"]
+        json.dumps(outcome)
 
     @in_loop
     async def test_events_are_not_changed(self, sink: Sink[Any], events: list[Event]) -> None:

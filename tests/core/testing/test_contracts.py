@@ -177,6 +177,55 @@ async def test_an_ill_connector_is_found_and_closed():
     assert len(closed) == 1
 
 
+async def test_a_test_that_passes_nothing_or_fails_is_found():
+    class Away(Connector[Options]):
+        """Has no peer."""
+
+        name = "away"
+
+        async def health(self) -> None:
+            raise ConnectionError("nobody there")
+
+    class Silent(Away):
+        async def test(self) -> list[Any]:
+            return []
+
+    contract = ConnectorContract()
+    for cls, text in [(Away, "nobody there"), (Silent, "one step")]:
+        with fault(text):
+            await contract.test_a_peer_that_is_there_passes_every_step_of_a_test(cls(Options(), make_context()))
+
+
+async def test_the_outcome_of_a_trial_is_that_of_a_write():
+    class Refuses(Plain):
+        async def write(self, batch: Batch, done: Done) -> None:
+            raise DeliveryError("no room")
+
+    assert await Plain(Options(), make_context()).trial(EVENTS[0]) == {"ok": True, "error": None}
+    assert await Refuses(Options(), make_context()).trial(EVENTS[0]) == {"ok": False, "error": "no room"}
+    with fault("no room"):
+        await SinkContract().test_a_trial_says_that_the_peer_took_the_event(Refuses(Options(), make_context()), EVENTS)
+
+
+async def test_a_rendering_that_changes_the_event_or_is_no_json_is_found():
+    class Changes(Plain):
+        def render(self, event: Event) -> Any:
+            event.columns["seen"] = True
+            return {}
+
+    class Bytes(Plain):
+        def render(self, event: Event) -> Any:
+            return {"body": b"x"}
+
+    contract = SinkContract()
+    with fault("render changed an event"):
+        await contract.test_an_event_is_shown_without_being_changed(
+            Changes(Options(), make_context()), [make_event("x")]
+        )
+    with pytest.raises(TypeError, match="bytes"):
+        await contract.test_an_event_is_shown_without_being_changed(Bytes(Options(), make_context()), EVENTS)
+
+
 async def test_an_empty_batch_is_found():
     class Empty(Source[Options]):
         """Gives nothing."""
