@@ -1,49 +1,37 @@
-"""MQTT 3.1, 3.1.1 and 5 packets: reading them in place, writing them.
-
-Everything read comes from a stranger. Whatever is wrong with it raises ``ProtocolError`` with the reason code of
-MQTT 5 that names it; nothing else is ever raised.
-"""
+"""MQTT 3.1, 3.1.1 and 5 packets: reading them in place; properties."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from headrace_plugins._mqtt.framing import (
+    PROTOCOL_ERROR,
+    TOPIC_INVALID,
+    UNSUPPORTED_VERSION,
+    ProtocolError,
+    decode_text,
+    encode_string,
+    encode_varint,
+    read_binary,
+    read_byte,
+    read_text,
+    read_u16,
+    read_varint,
+)
 
 __all__ = [
     "Connect",
-    "ProtocolError",
-    "Rest",
     "Topics",
+    "Will",
     "decode_connect",
     "decode_properties",
     "decode_publish",
     "decode_subscribe",
     "decode_unsubscribe",
-    "encode_packet",
     "encode_properties",
-    "encode_string",
-    "encode_varint",
-    "frames",
-    "missing",
     "pub_props",
 ]
-
-CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 0x10, 0x20, 0x30, 0x40, 0x50, 0x62, 0x70
-SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP = 0x82, 0x90, 0xA2, 0xB0, 0xC0, 0xD0
-DISCONNECT, AUTH = 0xE0, 0xF0
-
-MALFORMED, PROTOCOL_ERROR, TOPIC_INVALID, ALIAS_INVALID, TOO_LARGE = 0x81, 0x82, 0x90, 0x94, 0x95
-UNSUPPORTED_VERSION, BAD_CLIENTID = 0x84, 0x85
-
-MAX_VARINT = 268_435_455
-
-
-class ProtocolError(Exception):
-    """A packet breaks the protocol; ``code`` is the reason code of MQTT 5."""
-
-    def __init__(self, text: str, code: int = MALFORMED) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 # -- properties: id → name (that of the events' pub_props) and kind --------------------------------------------
@@ -94,7 +82,7 @@ IN_DISCONNECT = frozenset({17, 28, 31, 38})
 
 def decode_properties(data: bytes, pos: int, end: int, allowed: frozenset[int]) -> tuple[dict[str, Any], int]:
     """The properties at ``pos`` by name, and where they end. User properties are a list of pairs."""
-    size, pos = _varint(data, pos, end)
+    size, pos = read_varint(data, pos, end)
     stop = pos + size
     if stop > end:
         raise ProtocolError("properties are longer than the packet")
@@ -118,14 +106,14 @@ def decode_properties(data: bytes, pos: int, end: int, allowed: frozenset[int]) 
 
 def _value(data: bytes, pos: int, end: int, kind: int) -> tuple[Any, int]:
     if kind == _TEXT:
-        return _text(data, pos, end)
+        return read_text(data, pos, end)
     if kind == _BINARY:
-        return _binary(data, pos, end)
+        return read_binary(data, pos, end)
     if kind == _VARINT:
-        return _varint(data, pos, end)
+        return read_varint(data, pos, end)
     if kind == _PAIR:
-        name, pos = _text(data, pos, end)
-        value, pos = _text(data, pos, end)
+        name, pos = read_text(data, pos, end)
+        value, pos = read_text(data, pos, end)
         return (name, value), pos
     stop = pos + _WIDTH[kind]
     if stop > end:
@@ -143,118 +131,6 @@ def pub_props(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-# -- fields ----------------------------------------------------------------------------------------------------
-
-
-def _varint(data: bytes | bytearray, pos: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while pos < end:
-        byte = data[pos]
-        pos += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, pos
-        shift += 7
-        if shift > 21:
-            raise ProtocolError("a length has more than four bytes")
-    raise ProtocolError("a length is cut short")
-
-
-def _binary(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
-    start = pos + 2
-    stop = start + int.from_bytes(data[pos:start], "big")
-    if start > end or stop > end:
-        raise ProtocolError("a field is longer than the packet")
-    return data[start:stop], stop
-
-
-def _text(data: bytes, pos: int, end: int) -> tuple[str, int]:
-    raw, pos = _binary(data, pos, end)
-    return _decode(raw), pos
-
-
-def _decode(raw: bytes) -> str:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        raise ProtocolError("a text is not UTF-8") from None
-    if "\0" in text:
-        raise ProtocolError("a text has a NUL")
-    return text
-
-
-def _u16(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    if pos + 2 > end:
-        raise ProtocolError("the packet is cut short")
-    return data[pos] << 8 | data[pos + 1], pos + 2
-
-
-def _byte(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    if pos >= end:
-        raise ProtocolError("the packet is cut short")
-    return data[pos], pos + 1
-
-
-# -- framing ---------------------------------------------------------------------------------------------------
-
-
-def frames(data: bytes, max_packet: int = MAX_VARINT) -> Iterator[tuple[int, int, int]]:
-    """First byte, start of the body and end of each whole packet in ``data``; what is left over is not told."""
-    pos, size = 0, len(data)
-    while size - pos >= 2:
-        header = data[pos]
-        length = data[pos + 1]
-        start = pos + 2
-        if length > 127:
-            if size > start and data[start] < 128:  # two bytes, the usual case beside one
-                length += (data[start] << 7) - 128
-                start += 1
-            elif size > pos + 4:
-                length, start = _varint(data, pos + 1, size)
-            else:
-                return
-        if length > max_packet:
-            raise ProtocolError(f"a packet of {length} bytes; at most {max_packet} are taken", TOO_LARGE)
-        pos = start + length
-        if pos > size:
-            return
-        yield header, start, pos
-
-
-def missing(data: bytes | bytearray) -> int:
-    """How many bytes the packet that begins ``data`` has in all, as far as one can tell: at least 2."""
-    try:
-        length, start = _varint(data, 1, len(data))
-    except ProtocolError:
-        return len(data) + 1
-    return start + length
-
-
-class Rest:
-    """What was read of a packet that is not whole yet. However small the pieces are, each byte is copied twice."""
-
-    __slots__ = ("_data", "_need")
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._need = 0
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def keep(self, data: bytes) -> bool:
-        """Add bytes. True if there may be a whole packet now."""
-        self._data += data
-        self._need = missing(self._data)
-        return len(self._data) >= self._need
-
-    def take(self) -> bytes:
-        """All of it; none is left."""
-        data = bytes(self._data)
-        self._data = bytearray()
-        return data
-
-
 # -- packets read ----------------------------------------------------------------------------------------------
 
 
@@ -262,7 +138,7 @@ class Topics(dict[bytes, str]):
     """Topic names by their bytes: checked and decoded once each. Bounded; long ones are not remembered."""
 
     def __missing__(self, raw: bytes) -> str:
-        topic = _decode(raw)
+        topic = decode_text(raw)
         if "+" in topic or "#" in topic:
             raise ProtocolError("a topic name has a wildcard", TOPIC_INVALID)
         if len(raw) <= 200:
@@ -328,27 +204,27 @@ class Connect(NamedTuple):
 
 def decode_connect(data: bytes, pos: int, end: int) -> Connect:
     """A CONNECT. ``ProtocolError`` with UNSUPPORTED_VERSION if it is for another protocol version."""
-    protocol, pos = _binary(data, pos, end)
-    version, pos = _byte(data, pos, end)
+    protocol, pos = read_binary(data, pos, end)
+    version, pos = read_byte(data, pos, end)
     if (protocol, version) not in ((b"MQTT", 4), (b"MQTT", 5), (b"MQIsdp", 3)):
         raise ProtocolError("unknown protocol version", UNSUPPORTED_VERSION)
-    flags, pos = _byte(data, pos, end)
+    flags, pos = read_byte(data, pos, end)
     _check_flags(flags, version)
-    keepalive, pos = _u16(data, pos, end)
+    keepalive, pos = read_u16(data, pos, end)
     properties: dict[str, Any] = {}
     if version == 5:
         properties, pos = decode_properties(data, pos, end, IN_CONNECT)
         if properties.get("Receive-Maximum") == 0 or properties.get("Maximum-Packet-Size") == 0:
             raise ProtocolError("Receive-Maximum or Maximum-Packet-Size is 0", PROTOCOL_ERROR)
-    clientid, pos = _text(data, pos, end)
+    clientid, pos = read_text(data, pos, end)
     will = None
     if flags & 4:
         will, pos = _decode_will(data, pos, end, flags, version)
     username = password = None
     if flags & 0x80:
-        username, pos = _text(data, pos, end)
+        username, pos = read_text(data, pos, end)
     if flags & 0x40:
-        password, pos = _binary(data, pos, end)
+        password, pos = read_binary(data, pos, end)
     if pos != end:
         raise ProtocolError("bytes after the end of CONNECT")
     return Connect(version, clientid, bool(flags & 2), keepalive, username, password, will, properties)
@@ -367,10 +243,10 @@ def _decode_will(data: bytes, pos: int, end: int, flags: int, version: int) -> t
     properties: dict[str, Any] = {}
     if version == 5:
         properties, pos = decode_properties(data, pos, end, IN_WILL)
-    topic, pos = _text(data, pos, end)
+    topic, pos = read_text(data, pos, end)
     if not topic or "+" in topic or "#" in topic:
         raise ProtocolError("the will's topic name is empty or has a wildcard", TOPIC_INVALID)
-    payload, pos = _binary(data, pos, end)
+    payload, pos = read_binary(data, pos, end)
     return Will(topic, payload, flags >> 3 & 3, bool(flags & 0x20), properties), pos
 
 
@@ -379,8 +255,8 @@ def decode_subscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes, 
     packet_id, pos = _head(data, pos, end, v5, IN_SUBSCRIBE)
     filters = []
     while pos < end:
-        filter, pos = _text(data, pos, end)
-        options, pos = _byte(data, pos, end)
+        filter, pos = read_text(data, pos, end)
+        options, pos = read_byte(data, pos, end)
         if options & 3 == 3 or options & (0xC0 if v5 else 0xFC):
             raise ProtocolError("bad subscription options")
         filters.append(filter)
@@ -394,7 +270,7 @@ def decode_unsubscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes
     packet_id, pos = _head(data, pos, end, v5, IN_UNSUBSCRIBE)
     filters = []
     while pos < end:
-        filter, pos = _text(data, pos, end)
+        filter, pos = read_text(data, pos, end)
         filters.append(filter)
     if not filters:
         raise ProtocolError("an UNSUBSCRIBE without a topic filter", PROTOCOL_ERROR)
@@ -402,7 +278,7 @@ def decode_unsubscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes
 
 
 def _head(data: bytes, pos: int, end: int, v5: bool, allowed: frozenset[int]) -> tuple[bytes, int]:
-    number, pos = _u16(data, pos, end)
+    number, pos = read_u16(data, pos, end)
     if not number:
         raise ProtocolError("packet id 0", PROTOCOL_ERROR)
     if v5:
@@ -411,22 +287,6 @@ def _head(data: bytes, pos: int, end: int, v5: bool, allowed: frozenset[int]) ->
 
 
 # -- packets written -------------------------------------------------------------------------------------------
-
-
-def encode_varint(value: int) -> bytes:
-    """A length of MQTT: seven bits a byte, lowest first."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def encode_string(value: str | bytes) -> bytes:
-    """A text or binary field with its length before it."""
-    raw = value.encode() if isinstance(value, str) else value
-    return len(raw).to_bytes(2, "big") + raw
 
 
 def encode_properties(properties: Mapping[str, Any]) -> bytes:
@@ -443,9 +303,3 @@ def encode_properties(properties: Mapping[str, Any]) -> bytes:
             else:
                 out += encode_varint(one) if kind == _VARINT else one.to_bytes(_WIDTH[kind], "big")
     return encode_varint(len(out)) + bytes(out)
-
-
-def encode_packet(header: int, *parts: bytes) -> bytes:
-    """A packet: first byte, length, body."""
-    body = b"".join(parts)
-    return bytes((header,)) + encode_varint(len(body)) + body

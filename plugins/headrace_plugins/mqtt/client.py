@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from headrace_plugins._mqtt import codec
+from headrace_plugins._mqtt import codec, framing
 
 __all__ = ["BulkClient", "PahoClient", "StockClient", "unfit"]
 
@@ -83,7 +83,7 @@ class BulkClient(PahoClient):
     def __init__(self, clientid: str, v5: bool, receiver: Receiver) -> None:
         super().__init__(clientid, v5, receiver)
         self._topics = codec.Topics()
-        self._rest = codec.Rest()
+        self._rest = framing.Rest()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         if self._sock is None:
@@ -110,13 +110,13 @@ class BulkClient(PahoClient):
     def _take(self, data: bytes) -> MQTTErrorCode:
         sock, receiver, v5, topics = self._sock, self.receiver, self.v5, self._topics
         end = 0
-        for header, start, end in codec.frames(data):
-            if header & 0xF0 == codec.PUBLISH:
+        for header, start, end in framing.frames(data):
+            if header & 0xF0 == framing.PUBLISH:
                 topic, payload, packet_id, found = codec.decode_publish(
                     data, header, start, end, v5, topics, codec.IN_DELIVERY
                 )
                 receiver.message(header, topic, payload, packet_id, found)
-            elif header == codec.PUBREL:
+            elif header == framing.PUBREL:
                 receiver.release(data[start : start + 2])
             else:
                 rc = self._other(header, data[start:end])
@@ -133,10 +133,10 @@ class BulkClient(PahoClient):
         try:
             return self._packet_handle()
         except Exception as error:
-            raise codec.ProtocolError(f"{type(error).__name__}: {error}") from error
+            raise framing.ProtocolError(f"{type(error).__name__}: {error}") from error
 
     def send_answers(self, packets: bytes) -> None:
-        self._packet_queue(codec.PUBACK, packets, 0, 1)
+        self._packet_queue(framing.PUBACK, packets, 0, 1)
 
 
 class StockClient(PahoClient):
@@ -154,7 +154,7 @@ class StockClient(PahoClient):
         return rc
 
     def _take(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        header = codec.PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
+        header = framing.PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
         packet_id = message.mid.to_bytes(2, "big") if message.qos else b""
         found: dict[str, Any] = {}
         if message.properties is not None:

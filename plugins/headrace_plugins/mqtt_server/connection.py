@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from headrace_plugins._mqtt import codec
-from headrace_plugins._mqtt.codec import ProtocolError
+from headrace_plugins._mqtt import codec, framing
+from headrace_plugins._mqtt.framing import ProtocolError
 from headrace_plugins._mqtt.intake import Incoming
 from headrace_plugins._mqtt.messages import message, message_base
 from headrace_plugins.mqtt_server import records
@@ -54,7 +54,7 @@ class Connection(Wire):
     # -- messages ----------------------------------------------------------------------------------------------
 
     def packet(self, header: int, data: bytes, start: int, end: int) -> bool:
-        if header & 0xF0 != codec.PUBLISH or self.session is None:
+        if header & 0xF0 != framing.PUBLISH or self.session is None:
             self._control(header, data, start, end)
             return True
         server, incoming = self.server, self.incoming
@@ -83,13 +83,13 @@ class Connection(Wire):
         if alias is None:
             return topic
         if not 0 < alias <= self.server.config.topic_aliases:
-            raise ProtocolError(f"topic alias {alias}", codec.ALIAS_INVALID)
+            raise ProtocolError(f"topic alias {alias}", framing.ALIAS_INVALID)
         if self._aliases is None:
             self._aliases = {}
         if topic:
             self._aliases[alias] = topic
         elif alias not in self._aliases:
-            raise ProtocolError(f"topic alias {alias} is not set", codec.PROTOCOL_ERROR)
+            raise ProtocolError(f"topic alias {alias} is not set", framing.PROTOCOL_ERROR)
         return self._aliases[alias]
 
     def _is_new(self, qos: int, packet_id: bytes) -> bool:
@@ -116,12 +116,12 @@ class Connection(Wire):
     # -- other packets -----------------------------------------------------------------------------------------
 
     def first_bytes(self, data: bytes) -> None:
-        if self.session is None and data[0] != codec.CONNECT:
-            raise ProtocolError("the first packet is no CONNECT", codec.PROTOCOL_ERROR)
+        if self.session is None and data[0] != framing.CONNECT:
+            raise ProtocolError("the first packet is no CONNECT", framing.PROTOCOL_ERROR)
 
     def _control(self, header: int, data: bytes, start: int, end: int) -> None:
-        if self.session is None and header != codec.CONNECT:
-            raise ProtocolError("the first packet is no CONNECT", codec.PROTOCOL_ERROR)
+        if self.session is None and header != framing.CONNECT:
+            raise ProtocolError("the first packet is no CONNECT", framing.PROTOCOL_ERROR)
         answer = _CONTROL.get(header)
         if answer is None:
             raise ProtocolError(f"a packet that begins with {header:#04x}")
@@ -136,21 +136,21 @@ class Connection(Wire):
             raise ProtocolError("the packet is cut short")
         known = packet_id in self.incoming.received
         self.incoming.received.pop(packet_id, None)
-        self.out += codec.encode_packet(codec.PUBCOMP, packet_id, UNKNOWN_ID if self._v5 and not known else b"")
+        self.out += framing.encode_packet(framing.PUBCOMP, packet_id, UNKNOWN_ID if self._v5 and not known else b"")
 
     def _subscribe(self, data: bytes, start: int, end: int) -> None:
         packet_id, filters = codec.decode_subscribe(data, start, end, self._v5)
         if self._v5:
             why = codec.encode_properties({"Reason-String": "headrace takes messages in and sends none"})
-            answer = codec.encode_packet(codec.SUBACK, packet_id, why, SUBSCRIBE_REFUSED * len(filters))
+            answer = framing.encode_packet(framing.SUBACK, packet_id, why, SUBSCRIBE_REFUSED * len(filters))
         else:
-            answer = codec.encode_packet(codec.SUBACK, packet_id, b"\x80" * len(filters))
+            answer = framing.encode_packet(framing.SUBACK, packet_id, b"\x80" * len(filters))
         self.out += answer
 
     def _unsubscribe(self, data: bytes, start: int, end: int) -> None:
         packet_id, filters = codec.decode_unsubscribe(data, start, end, self._v5)
         codes = b"\x00" + NO_SUBSCRIPTION * len(filters) if self._v5 else b""
-        self.out += codec.encode_packet(codec.UNSUBACK, packet_id, codes)
+        self.out += framing.encode_packet(framing.UNSUBACK, packet_id, codes)
 
     def _ignore(self, data: bytes, start: int, end: int) -> None:
         """An answer to something we never send."""
@@ -162,7 +162,9 @@ class Connection(Wire):
             self.properties, _ = codec.decode_properties(data, start + 1, end, codec.IN_DISCONNECT)
             expiry = self.properties.get("Session-Expiry-Interval")
             if expiry and not self.session.expiry:
-                raise ProtocolError("a session that ends with its connection cannot be prolonged", codec.PROTOCOL_ERROR)
+                raise ProtocolError(
+                    "a session that ends with its connection cannot be prolonged", framing.PROTOCOL_ERROR
+                )
             if expiry is not None:
                 self.session.expiry = self.server.expiry(expiry)
         if code != KEEP_WILL:
@@ -174,11 +176,11 @@ class Connection(Wire):
 
     def _connect(self, data: bytes, start: int, end: int) -> None:
         if self.session is not None or self.stopped:
-            raise ProtocolError("a second CONNECT", codec.PROTOCOL_ERROR)
+            raise ProtocolError("a second CONNECT", framing.PROTOCOL_ERROR)
         self._v5 = data[start : start + 7] == b"\x00\x04MQTT\x05"
         connect = codec.decode_connect(data, start, end)
         if not connect.clientid and connect.version < 5 and not connect.clean_start:
-            self._refuse(2, codec.BAD_CLIENTID, "clientid_not_valid")
+            self._refuse(2, framing.BAD_CLIENTID, "clientid_not_valid")
             return
         if connect.username is None and self.peer.common_name is not None:
             connect = connect._replace(username=self.peer.common_name)
@@ -245,7 +247,7 @@ class Connection(Wire):
     def fail(self, reason: str, code: int) -> None:
         """Close, and tell an MQTT 5 device why."""
         known = self._v5 and self.session is not None
-        self.close(reason, bytes((codec.DISCONNECT, 1, code)) if known else b"")
+        self.close(reason, bytes((framing.DISCONNECT, 1, code)) if known else b"")
 
     def expired(self) -> None:
         if self.incoming.paused:  # it could not send
@@ -264,20 +266,20 @@ class Connection(Wire):
         self.server.ctx.metrics.add("connections.protocol_error")
         if self.session is None and self._v5:
             self._refuse(0, error.code, "protocol_error")
-        elif self.session is None and error.code == codec.UNSUPPORTED_VERSION:
+        elif self.session is None and error.code == framing.UNSUPPORTED_VERSION:
             self._refuse(1, error.code, "unsupported_protocol_version")
         else:
             self.fail("protocol_error", error.code)
 
 
 _CONTROL = {
-    codec.CONNECT: Connection._connect,
-    codec.PUBACK: Connection._ignore,
-    codec.PUBREC: Connection._ignore,
-    codec.PUBREL: Connection._release,
-    codec.PUBCOMP: Connection._ignore,
-    codec.SUBSCRIBE: Connection._subscribe,
-    codec.UNSUBSCRIBE: Connection._unsubscribe,
-    codec.PINGREQ: Connection._ping,
-    codec.DISCONNECT: Connection._disconnect,
+    framing.CONNECT: Connection._connect,
+    framing.PUBACK: Connection._ignore,
+    framing.PUBREC: Connection._ignore,
+    framing.PUBREL: Connection._release,
+    framing.PUBCOMP: Connection._ignore,
+    framing.SUBSCRIBE: Connection._subscribe,
+    framing.UNSUBSCRIBE: Connection._unsubscribe,
+    framing.PINGREQ: Connection._ping,
+    framing.DISCONNECT: Connection._disconnect,
 }

@@ -9,7 +9,7 @@ import time
 from typing import ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Source
-from headrace_plugins._mqtt import codec
+from headrace_plugins._mqtt import codec, framing
 from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.users import Users
 from headrace_plugins.mqtt_server import records
@@ -130,7 +130,7 @@ class MqttServer(Source[MqttServerConfig]):
     def connack(self, connect: codec.Connect, present: bool, expiry: int) -> bytes:
         """The CONNACK that lets a device in."""
         if connect.version < 5:
-            return bytes((codec.CONNACK, 2, present and connect.version == 4, 0))
+            return bytes((framing.CONNACK, 2, present and connect.version == 4, 0))
         config = self.config
         properties = {
             "Receive-Maximum": config.receive_maximum,
@@ -141,7 +141,7 @@ class MqttServer(Source[MqttServerConfig]):
             "Subscription-Identifier-Available": 0,
             "Shared-Subscription-Available": 0,
         }
-        return codec.encode_packet(codec.CONNACK, bytes((present, 0)), codec.encode_properties(properties))
+        return framing.encode_packet(framing.CONNACK, bytes((present, 0)), codec.encode_properties(properties))
 
     def emit(self, conn: Connection, event: Event) -> None:
         """Hand on an event of a client, if a rule reads such."""

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from headrace import now_ms
-from headrace_plugins._mqtt import codec
-from headrace_plugins._mqtt.codec import ProtocolError
+from headrace_plugins._mqtt import framing
+from headrace_plugins._mqtt.framing import ProtocolError
 from headrace_plugins.mqtt_server.records import Peer
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Wire(ABC, asyncio.Protocol):
         """When the bytes at hand were read."""
         self.keepalive = server.config.connect_timeout
         """Seconds without a whole packet after which it is closed; 0 is never."""
-        self._rest: codec.Rest | None = None  # a packet in part; all that came, while stopped
+        self._rest: framing.Rest | None = None  # a packet in part; all that came, while stopped
 
     @abstractmethod
     def packet(self, header: int, data: bytes, start: int, end: int) -> bool:
@@ -115,7 +115,7 @@ class Wire(ABC, asyncio.Protocol):
         pos = 0
         self.now = now_ms()
         try:
-            for header, start, end in codec.frames(data, self.server.config.max_packet):
+            for header, start, end in framing.frames(data, self.server.config.max_packet):
                 if not self.packet(header, data, start, end):
                     break
                 pos = end
@@ -141,7 +141,7 @@ class Wire(ABC, asyncio.Protocol):
     def _keep(self, data: bytes) -> bool:
         """True if a whole packet may be there."""
         if self._rest is None:
-            self._rest = codec.Rest()
+            self._rest = framing.Rest()
         self.server.unread += len(data)
         return self._rest.keep(data)
 
@@ -158,7 +158,7 @@ class Wire(ABC, asyncio.Protocol):
     def _count_lost(self, data: bytes) -> None:
         # QoS 1 and 2 come again, QoS 0 does not
         try:
-            lost = sum(header & 0xF6 == codec.PUBLISH for header, _, _ in codec.frames(data))
+            lost = sum(header & 0xF6 == framing.PUBLISH for header, _, _ in framing.frames(data))
         except ProtocolError:
             return
         if lost:

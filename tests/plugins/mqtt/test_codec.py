@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_plugins._mqtt import codec
-from headrace_plugins._mqtt.codec import ProtocolError
+from headrace_plugins._mqtt import codec, framing
+from headrace_plugins._mqtt.framing import ProtocolError
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 names = texts.filter(lambda text: text and not set(text) & set("+#"))
@@ -23,15 +23,15 @@ KINDS = {
     "Correlation-Data": binaries,
     "Topic-Alias": st.integers(0, 65535),
     "User-Property": st.lists(st.tuples(texts, texts), min_size=1, max_size=3),
-    "Subscription-Identifier": st.integers(0, codec.MAX_VARINT),
+    "Subscription-Identifier": st.integers(0, framing.MAX_VARINT),
 }
 properties = st.fixed_dictionaries({}, optional=KINDS)
 
 
 def publish(topic, payload, qos, id, found, v5):
-    return codec.encode_packet(
+    return framing.encode_packet(
         0x30 | qos << 1,
-        codec.encode_string(topic),
+        framing.encode_string(topic),
         id.to_bytes(2, "big") if qos else b"",
         codec.encode_properties(found) if v5 else b"",
         payload,
@@ -41,17 +41,17 @@ def publish(topic, payload, qos, id, found, v5):
 publishes = st.builds(publish, names, binaries, st.integers(0, 2), st.integers(1, 65535), properties, st.booleans())
 
 
-@given(st.integers(0, codec.MAX_VARINT))
+@given(st.integers(0, framing.MAX_VARINT))
 def test_lengths_read_back(value):
-    data = codec.encode_varint(value)
+    data = framing.encode_varint(value)
     assert len(data) <= 4
-    assert codec._varint(data, 0, len(data)) == (value, len(data))
+    assert framing.read_varint(data, 0, len(data)) == (value, len(data))
 
 
 @given(names, binaries, st.integers(0, 2), st.integers(1, 65535), properties, st.booleans())
 def test_a_publish_reads_back(topic, payload, qos, id, found, v5):
     data = b"\xc0\x00" + publish(topic, payload, qos, id, found, v5) + b"\xd0"
-    (ping, (header, start, end)) = codec.frames(data)
+    (ping, (header, start, end)) = framing.frames(data)
     assert ping == (0xC0, 2, 2)
     assert end == len(data) - 1
     got = codec.decode_publish(data, header, start, end, v5, codec.Topics(), codec.IN_DELIVERY)
@@ -73,10 +73,10 @@ def test_packets_are_found_however_the_bytes_are_cut(packets, data):
         rest += stream[pos : pos + step]
         pos += step
         end = 0
-        for _, _, end in codec.frames(rest):
+        for _, _, end in framing.frames(rest):
             found.append(end)
         if rest[end:]:
-            assert len(rest[end:]) < codec.missing(rest[end:]) <= len(stream)
+            assert len(rest[end:]) < framing.missing(rest[end:]) <= len(stream)
         rest = rest[end:]
     assert not rest
     assert len(found) == len(packets)
@@ -102,7 +102,7 @@ def test_broken_packets_raise_nothing_but_protocol_errors(packet, changes, cut, 
         lambda start, end: codec.decode_properties(data, start, end, codec.IN_DISCONNECT),
     )
     try:
-        frames = list(codec.frames(data, 1000))
+        frames = list(framing.frames(data, 1000))
     except ProtocolError:
         frames = []
     for start, end in [(0, len(data)), *((start, end) for _, start, end in frames)]:
@@ -121,18 +121,18 @@ def test_a_connect_reads_back(version, clientid, clean, keepalive, username, pas
         password = None
     v5 = version == 5
     flags = 2 * clean | (username is not None) << 7 | (password is not None) << 6
-    body = [codec.encode_string(clientid)]
+    body = [framing.encode_string(clientid)]
     if will is not None:
         flags |= 4 | will[2] << 3 | will[3] << 5
-        body += [b"\0" * v5, codec.encode_string(will[0]), codec.encode_string(will[1])]
-    body += [codec.encode_string(part) for part in (username, password) if part is not None]
+        body += [b"\0" * v5, framing.encode_string(will[0]), framing.encode_string(will[1])]
+    body += [framing.encode_string(part) for part in (username, password) if part is not None]
     head = (
-        codec.encode_string("MQIsdp" if version == 3 else "MQTT")
+        framing.encode_string("MQIsdp" if version == 3 else "MQTT")
         + bytes((version, flags))
         + keepalive.to_bytes(2, "big")
     )
-    data = codec.encode_packet(0x10, head, codec.encode_properties({"Receive-Maximum": 5}) if v5 else b"", *body)
-    ((_, start, end),) = codec.frames(data)
+    data = framing.encode_packet(0x10, head, codec.encode_properties({"Receive-Maximum": 5}) if v5 else b"", *body)
+    ((_, start, end),) = framing.frames(data)
     assert codec.decode_connect(data, start, end) == codec.Connect(
         version,
         clientid,

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.testing import make_context
 from headrace.testing.contracts import SourceContract
-from headrace_plugins._mqtt.codec import encode_packet, encode_string
+from headrace_plugins._mqtt.framing import encode_packet, encode_string
 from headrace_plugins.mqtt.source import Mqtt
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace_plugins._mqtt.codec import encode_packet, encode_string
+from headrace_plugins._mqtt.framing import encode_packet, encode_string
 from headrace_plugins.mqtt_server.sessions import Sessions
 
 

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from headrace_plugins._mqtt.codec import encode_packet, encode_string
+from headrace_plugins._mqtt.framing import encode_packet, encode_string
 
 BAD = {
     "QoS 3": (b"\x36\x05\x00\x01ax\x00", b"\x36\x06\x00\x01ax\x00\x00", 0x81),
