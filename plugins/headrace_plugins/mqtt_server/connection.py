@@ -66,9 +66,12 @@ class Connection(Wire):
             if qos:
                 incoming.pause()
                 self.stop()
-            else:
-                server.drop("queue_full")
-            return not qos
+                return False
+            told = "message.dropped" in server.events
+            key = self.session.clientid
+            gone = message(self._columns, key, topic, payload, header, found, self.now) if told else None
+            server.dropped(self, gone, "queue_full")
+            return True
         if qos and (qos == 2 or self._v5) and not self._is_new(qos, packet_id):
             return True
         event = message(self._columns, self.session.clientid, topic, payload, header, found, self.now)
@@ -146,6 +149,12 @@ class Connection(Wire):
         else:
             answer = framing.encode_packet(framing.SUBACK, packet_id, b"\x80" * len(filters))
         self.out += answer
+        for filter in filters:
+            self._unauthorized("subscribe", filter)
+
+    def _unauthorized(self, action: str, topic: str) -> None:
+        denied = {"action": action, "topic": topic, "result": "deny", "authz_source": "default"}
+        self.server.emit(self, "client.check_authz_complete", lambda: denied)
 
     def _unsubscribe(self, data: bytes, start: int, end: int) -> None:
         packet_id, filters = codec.decode_unsubscribe(data, start, end, self._v5)
@@ -178,7 +187,7 @@ class Connection(Wire):
         if self.session is not None or self.stopped:
             raise ProtocolError("a second CONNECT", framing.PROTOCOL_ERROR)
         self._v5 = data[start : start + 7] == b"\x00\x04MQTT\x05"
-        connect = codec.decode_connect(data, start, end)
+        connect = self.connect = codec.decode_connect(data, start, end)
         if not connect.clientid and connect.version < 5 and not connect.clean_start:
             self._refuse(2, framing.BAD_CLIENTID, "clientid_not_valid")
             return
@@ -197,6 +206,7 @@ class Connection(Wire):
     def _checked(self, admitted: bool) -> None:
         if self.closed:
             return
+        self._authenticated(admitted)
         if admitted:
             self._accept()
         else:
@@ -205,7 +215,23 @@ class Connection(Wire):
         if self.stopped:
             self.go_on()
 
+    def _authenticated(self, admitted: bool) -> None:
+        assert self.connect is not None
+        result = {
+            "reason_code": "success" if admitted else "bad_username_or_password",
+            "is_superuser": False,
+            "is_anonymous": self.connect.username is None,
+        }
+        self.server.emit(self, "client.check_authn_complete", lambda: result)
+
+    def _answered(self, code: int) -> None:
+        connect = self.connect
+        if connect is not None:
+            answer = records.reason_code(connect.version, code)
+            self.server.emit(self, "client.connack", lambda: records.connack(connect, answer))
+
     def _refuse(self, code3: int, code5: int, reason: str) -> None:
+        self._answered(code5 if self._v5 else code3)
         answer = bytes((0x20, 3, 0, code5, 0)) if self._v5 else bytes((0x20, 2, 0, code3))
         self.close(reason, answer)
 
@@ -230,7 +256,8 @@ class Connection(Wire):
         self.connected_at = self.now
         self._columns = message_base(server.node, records.common(assigned, connect.username, self.peer))
         self.out += server.connack(connect, present, int(session.expiry))
-        server.emit(self, records.connected(self, connect, server.node))
+        self._answered(0)
+        server.emit(self, "client.connected", lambda: records.connected(self, connect))
         self.flush()
 
     def gone(self) -> None:
@@ -239,7 +266,7 @@ class Connection(Wire):
             return
         self._left = True
         self.incoming.forget()
-        self.server.emit(self, records.disconnected(self, connect, self.server.node))
+        self.server.emit(self, "client.disconnected", lambda: records.disconnected(self, connect))
         if self._will is not None:
             self.server.will(self, self._will, self._columns)
         self.server.sessions.leave(session)

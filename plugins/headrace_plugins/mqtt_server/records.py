@@ -13,6 +13,35 @@ if TYPE_CHECKING:
     from headrace_plugins.mqtt_server.connection import Connection
 
 _PROTOCOL = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
+_CONNACK_3 = {
+    0: "connection_accepted",
+    1: "unacceptable_protocol_version",
+    2: "client_identifier_not_valid",
+    3: "server_unavaliable",  # EMQX's spelling, which rules compare with
+    4: "malformed_username_or_password",
+    5: "unauthorized_client",
+}
+_CONNACK_5 = {
+    0x00: "success",
+    0x80: "unspecified_error",
+    0x81: "malformed_packet",
+    0x82: "protocol_error",
+    0x83: "implementation_specific_error",
+    0x84: "unsupported_protocol_version",
+    0x85: "client_identifier_not_valid",
+    0x86: "bad_username_or_password",
+    0x87: "not_authorized",
+    0x88: "server_unavailable",
+    0x89: "server_busy",
+    0x8A: "banned",
+    0x8C: "bad_authentication_method",
+    0x90: "topic_name_invalid",
+    0x95: "packet_too_large",
+    0x97: "quota_exceeded",
+    0x9A: "retain_not_supported",
+    0x9B: "qos_not_supported",
+    0x9F: "connection_rate_exceeded",
+}
 
 
 class Peer:
@@ -58,45 +87,52 @@ def will_message(will: Will, base: dict[str, Any]) -> Event:
     return message(base, base["clientid"], will.topic, will.payload, header, properties, now_ms())
 
 
-def connected(conn: Connection, connect: Connect, node: str) -> Event:
-    """``client.connected``."""
+def connected(conn: Connection, connect: Connect) -> dict[str, Any]:
+    """``client.connected``, its own columns."""
     assert conn.session is not None
-    return _client_event(
-        conn,
-        connect,
-        node,
-        {
-            "event": "client.connected",
-            "keepalive": connect.keepalive,
-            "clean_start": connect.clean_start,
-            "receive_maximum": connect.properties.get("Receive-Maximum", 65535),
-            "expiry_interval": int(conn.session.expiry),
-            "is_bridge": False,
-            "conn_props": pub_props(dict(connect.properties)),
-            "connected_at": conn.connected_at,
-        },
-    )
+    return {
+        "keepalive": connect.keepalive,
+        "clean_start": connect.clean_start,
+        "receive_maximum": connect.properties.get("Receive-Maximum", 65535),
+        "expiry_interval": int(conn.session.expiry),
+        "is_bridge": False,
+        "conn_props": pub_props(dict(connect.properties)),
+        "connected_at": conn.connected_at,
+    }
 
 
-def disconnected(conn: Connection, connect: Connect, node: str) -> Event:
-    """``client.disconnected``."""
-    return _client_event(
-        conn,
-        connect,
-        node,
-        {
-            "event": "client.disconnected",
-            "reason": conn.reason,
-            "disconn_props": pub_props(dict(conn.properties)),
-            "connected_at": conn.connected_at,
-            "disconnected_at": now_ms(),
-        },
-    )
+def disconnected(conn: Connection, connect: Connect) -> dict[str, Any]:
+    """``client.disconnected``, its own columns."""
+    return {
+        "reason": conn.reason,
+        "disconn_props": pub_props(dict(conn.properties)),
+        "connected_at": conn.connected_at,
+        "disconnected_at": now_ms(),
+    }
 
 
-def _client_event(conn: Connection, connect: Connect, node: str, own: dict[str, Any]) -> Event:
+def connack(connect: Connect, reason_code: str) -> dict[str, Any]:
+    """``client.connack``, its own columns: an attempt to connect, and what came of it."""
+    return {
+        "reason_code": reason_code,
+        "keepalive": connect.keepalive,
+        "clean_start": connect.clean_start,
+        "expiry_interval": connect.properties.get("Session-Expiry-Interval", 0),
+        "conn_props": pub_props(dict(connect.properties)),
+    }
+
+
+def reason_code(version: int, code: int) -> str:
+    """The name EMQX gives a CONNACK's code."""
+    names = _CONNACK_5 if version == 5 else _CONNACK_3
+    return names.get(code, f"reason_code_{code:#04x}")
+
+
+def client_event(conn: Connection, connect: Connect, name: str, own: dict[str, Any], node: str) -> Event:
+    """The event ``name`` of a client: its own columns, and those that all have."""
     now, id = now_ms(), new_id()
     columns = {
+        "event": name,
         **own,
         "id": id,
         "clientid": connect.clientid,
@@ -110,4 +146,9 @@ def _client_event(conn: Connection, connect: Connect, node: str, own: dict[str, 
     }
     if connect.username is not None:
         columns["username"] = connect.username
-    return Event(columns, id=id, key=connect.clientid, timestamp=now)
+    return Event(columns, id, connect.clientid or conn.peer.name, now)
+
+
+def dropped(event: Event, reason: str) -> Event:
+    """``message.dropped``: a message that is gone, and why."""
+    return Event({**event.columns, "event": "message.dropped", "reason": reason}, event.id, event.key, event.timestamp)

@@ -6,10 +6,12 @@ import asyncio
 import platform
 import ssl
 import time
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Source
 from headrace_plugins._mqtt import codec, framing
+from headrace_plugins._mqtt.clientevents import wanted
 from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.users import Users
 from headrace_plugins.mqtt_server import records
@@ -46,7 +48,8 @@ class MqttServer(Source[MqttServerConfig]):
         """Bytes of packets that are not whole yet, or not read yet, of all connections."""
         self.tick = time.monotonic()
         self._connections: set[Wire] = set()
-        self._client_events = any(name.startswith("$events/") for name in self.ctx.filters)
+        self.events = wanted(self.ctx.filters)
+        """Names of the events that a rule reads."""
         self.ctx.metrics.gauge("connections", lambda: len(self._connections))
         try:
             context = _tls_context(config.tls) if config.tls else None
@@ -143,10 +146,16 @@ class MqttServer(Source[MqttServerConfig]):
         }
         return framing.encode_packet(framing.CONNACK, bytes((present, 0)), codec.encode_properties(properties))
 
-    def emit(self, conn: Connection, event: Event) -> None:
-        """Hand on an event of a client, if a rule reads such."""
-        if self._client_events:
-            self._put(conn, event)
+    def emit(self, conn: Connection, name: str, columns: Callable[[], dict[str, Any]]) -> None:
+        """Hand on an event of a client with columns of its own, if a rule reads such."""
+        if name in self.events and conn.connect is not None:
+            self._put(conn, records.client_event(conn, conn.connect, name, columns(), self.node))
+
+    def dropped(self, conn: Connection, message: Event | None, reason: str) -> None:
+        """A message is gone: count it, and tell who asked to know, within twice the limits for messages."""
+        self.drop(reason)
+        if message is not None and conn.incoming.held < 2 * self.intake.limit:
+            self._put(conn, records.dropped(message, reason))
 
     def will(self, conn: Connection, will: codec.Will, columns: dict[str, object]) -> None:
         """Publish a will, now or when its delay is over; the session going on before that cancels it."""
