@@ -128,8 +128,15 @@ def _component(kind: str, name: str, part: dict[str, Any]) -> list[str]:
     counters = ", ".join(f"{key} {value:g}" for key, value in part.get("counters", {}).items() if value)
     reason = part.get("reason") or ""
     error = part.get("last_error") or ""
-    notes = [counters, reason, f"last error: {error}" if error and error != reason else ""]
+    notes = [counters, reason, _flow(part.get("flow", {})), f"last error: {error}" if error and error != reason else ""]
     return [kind, name, part.get("state", "?"), _ago(part.get("since")), "; ".join(filter(None, notes))]
+
+
+def _flow(flow: dict[str, Any]) -> str:
+    """Why a sink sends less than it might, if it does."""
+    if flow.get("next_try"):
+        return f"circuit {flow['circuit']}, next try in {max(flow['next_try'] - time.time(), 0):.1f}s"
+    return "circuit half open" if flow.get("circuit") == "half_open" else ""
 
 
 def _ago(since: float | None) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 from headrace.components import Sink
 from headrace.config.model import SinkSpec
 from headrace.engine.dead_letters import Outlet
+from headrace.engine.flow import Flow
 from headrace.engine.opening import open_until_up
-from headrace.engine.retry import Failure, Pace, Rate, RetryPolicy, describe
+from headrace.engine.retry import Failure, RetryPolicy, describe
 from headrace.engine.tally import RuleTally, SinkTally
 from headrace.errors import NotConnected
 from headrace.events import Event, now_ms
@@ -50,16 +51,13 @@ class SinkRunner:
         self._outlet = outlet
         self._options = options
         self._policy = RetryPolicy(options.retry)
-        self._pace = Pace(options.retry)
+        self._flow = Flow(options)
         self._lanes = Lanes(options.order == "key")
         self._key = Template(options.key) if options.key else None
         self._ttl = int(options.ttl * 1000) if options.ttl else 0
-        self._rate = Rate(options.rate) if options.rate else None
         self._loop = asyncio.get_running_loop()
         self._open = False
         self._scheduled = False
-        self._resume_at = 0.0  # after an outage's pause
-        self._asked_until = 0.0  # the peer asked to wait
         self._timer: asyncio.TimerHandle | None = None
         self._writing = 0  # events inside write() now
         self._window: deque[Taken] = deque()
@@ -83,7 +81,11 @@ class SinkRunner:
 
     def flowing(self) -> bool:
         """Is the sink up, and its peer too as far as is known?"""
-        return self._open and not self._pace.failing
+        return self._open and not self._flow.broken
+
+    def flow(self) -> dict[str, Any]:
+        """The circuit and the window, for the status."""
+        return self._flow.snapshot(self._loop.time())
 
     async def stop(self) -> None:
         """End all attempts; what is unsettled stays in the stream."""
@@ -145,15 +147,9 @@ class SinkRunner:
         self._scheduled = False
         if not self._open:
             return
-        wait = max(self._resume_at, self._asked_until) - self._loop.time()
-        if wait > 0:
+        room, wait = self._flow.room(self._writing, self._loop.time())
+        if wait and self._lanes.ready:
             self._wake_in(wait)
-            return
-        room = (1 if self._pace.failing else self._options.inflight) - self._writing
-        if self._rate is not None:
-            room, wait = self._rate.allow(room, self._loop.time())
-            if wait and self._lanes.ready:
-                self._wake_in(wait)
         if room <= 0 or not self._lanes.ready:
             return
         self._send(room)
@@ -204,8 +200,7 @@ class SinkRunner:
             item.event.attempt = item.tries
         self.tally.begun(fresh)
         self._writing += len(items)
-        if self._rate is not None:
-            self._rate.spend(len(items))
+        self._flow.spend(len(items))
 
     async def _write(self, items: list[Item]) -> None:
         settled = bytearray(len(items))  # of this call: an item may be in another one before this one returns
@@ -233,8 +228,8 @@ class SinkRunner:
         self._writing -= 1
         if error is None:
             self._successes += 1
-            if self._pace.failing:
-                self._recovered()
+            if self._flow.hindered and self._flow.succeeded() and self.status.set("running"):
+                self.log.info("the peer is back")
             late = self._ttl and item.event.timestamp < now_ms() - self._ttl
             self.tally.delivered(item.event, item.tries, bool(late), self._rules)
             if item.passes is not None:
@@ -253,7 +248,7 @@ class SinkRunner:
         failure = self._policy.classify(error)
         self.status.error(failure.reason)
         if failure.wait:
-            self._asked_until = max(self._asked_until, self._loop.time() + failure.wait)
+            self._flow.asked(failure.wait, self._loop.time())
         if isinstance(error, NotConnected) and self._open:
             self._open = False
             self._spawn(self._bring_up())
@@ -270,13 +265,15 @@ class SinkRunner:
         if failure.network or failure.later:
             its_own = self._successes > item.mark
         else:
-            its_own = self._successes > item.first and not self._pace.failing
+            its_own = self._successes > item.first and not self._flow.broken
         if not its_own:
             if not self._look_behind(item, failure):
                 self._outage(failure)
                 self._lanes.again(item)
             return
-        if not failure.later:
+        if failure.later:
+            self._flow.later(item.mark, self._successes)
+        else:
             item.failures += 1
             if item.failures >= self._options.retry.max_attempts:
                 self._give_up(item, failure, error)
@@ -290,19 +287,9 @@ class SinkRunner:
             self._schedule()
 
     def _outage(self, failure: Failure) -> None:
-        now = self._loop.time()
-        if now < self._resume_at and self._pace.failing:
-            return  # one of many that failed together: the pause is set
-        if not self._pace.failing:
+        if self._flow.failed(failure.later, self._loop.time()):
             self.log.warning("the peer is out, waiting: %s", failure.reason)
-        self._resume_at = now + self._pace.failed()
         self.status.set("degraded", failure.reason)
-
-    def _recovered(self) -> None:
-        self._pace.succeeded()
-        self._resume_at = 0.0
-        if self.status.set("running"):
-            self.log.info("the peer is back")
 
     def _wake_in(self, seconds: float) -> None:
         if self._timer is not None:

@@ -19,7 +19,7 @@ class JoinedRunner(SinkRunner):
 
     def _send(self, room: int) -> None:
         batch = self._options.batch
-        if self._pace.failing:
+        if self._flow.broken:
             super()._send(room)
             return
         if self._too_few():

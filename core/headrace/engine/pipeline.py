@@ -307,6 +307,8 @@ class Pipeline:
             for name, why in self.broken.get(kind, {}).items():
                 document[kind][name] = {"state": "stopped", "reason": why, "since": self.status.since,
                                         "last_error": why, "last_error_at": None, "counters": {}}  # fmt: skip
+        for name, runner in self.sinks.items():
+            document["sinks"][name]["flow"] = runner.flow()
         document["stream"] = self._stream_snapshot()
         return document
 

@@ -13,17 +13,16 @@ anything else (500, timeout, exception)     the event's, if others succeeded sin
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from headrace.config.model import RetryOptions, status_matches
+from headrace.engine.flow import jitter
 from headrace.errors import Backoff, DeliveryError, NotConnected
 
-__all__ = ["Failure", "Pace", "Rate", "RetryPolicy", "describe"]
+__all__ = ["Failure", "RetryPolicy", "describe"]
 
 LATER = frozenset({408, 425, 429, 503})
 NEVER_BY_CLASS = frozenset({501, 505})  # "5xx" does not mean these
-GROWTH = 1.1  # of the pause between probes: it stays near a tenth of the outage's age, so recovery is seen soon
 
 
 @dataclass(frozen=True)
@@ -70,51 +69,7 @@ class RetryPolicy:
     def delay(self, failures: int) -> float:
         """Wait before the next attempt of one event: exponential, with jitter."""
         options = self.options
-        return min(options.max, options.initial * 2.0 ** min(max(failures, 1) - 1, 30)) * _jitter()
-
-
-class Pace:
-    """When a sink whose peer is out may be probed again."""
-
-    def __init__(self, options: RetryOptions) -> None:
-        self._options = options
-        self.failing = False
-        self._rounds = 0
-
-    def failed(self) -> float:
-        """A probe (or the first event) failed: seconds to wait before the next."""
-        self.failing = True
-        options = self._options
-        pause = min(options.max, options.initial * GROWTH ** min(self._rounds, 100))
-        self._rounds += 1
-        return pause * _jitter()
-
-    def succeeded(self) -> None:
-        """The peer is back."""
-        self.failing = False
-        self._rounds = 0
-
-
-class Rate:
-    """A token bucket for ``rate: 50/s``: a second's worth at most at once (one event at least)."""
-
-    def __init__(self, text: str) -> None:
-        number, unit = text.split("/")
-        self._per_second = float(number) / {"s": 1, "m": 60, "h": 3600}[unit]
-        self._most = max(1.0, self._per_second)
-        self._tokens = self._most
-        self._at = 0.0
-
-    def allow(self, wanted: int, now: float) -> tuple[int, float]:
-        """How many may go now, and in how many seconds one more may."""
-        if self._at:
-            self._tokens = min(self._most, self._tokens + (now - self._at) * self._per_second)
-        self._at = now
-        allowed = max(0, min(wanted, int(self._tokens)))
-        return allowed, 0.0 if allowed >= wanted else (1.0 - self._tokens % 1.0) / self._per_second
-
-    def spend(self, n: int) -> None:
-        self._tokens -= n
+        return min(options.max, options.initial * 2.0 ** min(max(failures, 1) - 1, 30)) * jitter()
 
 
 def describe(error: BaseException) -> str:
@@ -123,7 +78,3 @@ def describe(error: BaseException) -> str:
     if isinstance(error, DeliveryError | Backoff | NotConnected) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _jitter() -> float:
-    return random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing

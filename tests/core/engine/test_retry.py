@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.config.model import RetryOptions
-from headrace.engine.retry import Pace, Rate, RetryPolicy
+from headrace.engine.retry import RetryPolicy
 from headrace.errors import Backoff, DeliveryError, NotConnected
 
 
@@ -57,28 +57,3 @@ def test_an_events_waits_grow_to_the_longest() -> None:
     assert 24 <= waits[-1] <= 30
     assert 0.08 <= policy.delay(0) <= 0.1
     assert policy.delay(10_000) <= 30
-
-
-def test_pauses_between_probes_stay_a_fraction_of_the_outage() -> None:
-    pace = Pace(RetryOptions(initial="100ms", max="30s"))
-    age = 0.0
-    for _ in range(60):
-        pause = pace.failed()
-        assert pause <= max(0.1, age / 3 + 0.1)
-        assert pause <= 30
-        age += pause
-    assert pace.failing
-    pace.succeeded()
-    assert not pace.failing
-    assert pace.failed() <= 0.1
-
-
-def test_a_rate_gives_one_seconds_worth_and_then_waits() -> None:
-    rate = Rate("10/s")
-    allowed, wait = rate.allow(100, 1.0)
-    assert (allowed, wait > 0) == (10, True)
-    rate.spend(10)
-    assert rate.allow(5, 1.0)[0] == 0
-    assert rate.allow(5, 1.25)[0] == 2
-    rate = Rate("30/m")
-    assert rate.allow(3, 1.0)[0] == 1
