@@ -17,10 +17,19 @@ def numbers(path: Path) -> list[int]:
     return [int(line) for line in lines]
 
 
+def uncommitted(journal: Path) -> int:
+    """Events settled on either topic since its last commit, and those in transit."""
+    open_now: Counter[str] = Counter()
+    for line in journal.read_text().split("\n")[:-1]:
+        topic, _, settled = line.partition(" ")
+        open_now[topic] = open_now[topic] + int(settled) if settled else 0
+    return open_now.total()
+
+
 async def test_kill_9_loses_nothing_that_was_accepted(tmp_path, until):
     order = random.Random(7)
     out, accepted = tmp_path / "out", tmp_path / "out.accepted"
-    kills = 0
+    kills = allowed = 0
     while True:
         first = max(numbers(accepted), default=-1) + 1
         child = await asyncio.create_subprocess_exec(
@@ -36,9 +45,11 @@ async def test_kill_9_loses_nothing_that_was_accepted(tmp_path, until):
         child.kill()
         await child.wait()
         kills += 1
+        allowed += uncommitted(tmp_path / "out.journal") + 5  # a batch not accepted yet, an event not settled yet
+        (tmp_path / "out.journal").unlink()
     got = Counter(numbers(out))
     assert set(numbers(accepted)) == set(range(TOTAL))
     assert set(got) == set(range(TOTAL))
-    # each kill may repeat one batch not accepted yet, one forwarded and one delivered in the turn before its commit;
+    print("duplicates", sum(count - 1 for n, count in got.items() if n % 5), "allowed", allowed)
     # multiples of 5 are settled late: they are in flight
-    assert sum(count - 1 for n, count in got.items() if n % 5) <= kills * 12
+    assert sum(count - 1 for n, count in got.items() if n % 5) <= allowed
