@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from headrace.errors import PluginError
 from headrace.events import Ack, Batch, Event
 from headrace.metrics import Metrics, Status
+from headrace.topics import MESSAGE, event_topics, matches
 
 __all__ = [
     "Component",
@@ -157,6 +158,15 @@ class Inputs(NamedTuple):
     topics: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
 
+    def matching(self, event: Event) -> tuple[str, ...]:
+        """Those that an event matches; none if it is not wanted."""
+        name = event.get("event", MESSAGE)
+        if name == MESSAGE:
+            topic = event.get("topic")
+            return tuple(each for each in self.topics if isinstance(topic, str) and matches(each, topic))
+        names = event_topics(str(name))
+        return tuple(each for each in self.events if any(matches(each, name) for name in names))
+
 
 class Guard(NamedTuple):
     """A condition every event with a result meets: the column at ``path`` equals ``literal`` by the transform's rules.
@@ -208,7 +218,7 @@ class Transform(Component[C]):
         return {}
 
     def explain(self, event: Event) -> Explanation:
-        """For people: what happened to this event, step by step."""
+        """For people: what happens to an event that ``inputs`` wants, step by step. Changes nothing."""
         output = self.process([event])
         return Explanation([str(e) for e in output.exceptions.values()], [row for _, row in output.rows])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
-__all__ = ["TopicIndex", "event_topics", "matches", "problem"]
+__all__ = ["MESSAGE", "TopicIndex", "event_names", "event_topics", "matches", "problem"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,9 @@ def problem(filter: str) -> str | None:
     return None
 
 
+MESSAGE: Final = "message.publish"
+"""The event that a published message is: in FROM its topic stands for it."""
+
 _EVENTS: Final = {
     "message.delivered": ("message/delivered", "message_delivered"),
     "message.acked": ("message/acked", "message_acked"),
@@ -72,6 +75,11 @@ def event_topics(name: str) -> tuple[str, ...]:
     if name.startswith(("$bridges/", "$sources/")):
         return (name,)
     return tuple(f"$events/{topic}" for topic in _EVENTS.get(name, ()))
+
+
+def event_names() -> tuple[str, ...]:
+    """Every event EMQX knows, by its name."""
+    return MESSAGE, *_EVENTS
 
 
 class _Node(Generic[T]):

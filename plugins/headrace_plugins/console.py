@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field, field_validator
@@ -41,6 +42,9 @@ class Console(Sink[ConsoleConfig]):
 
     async def open(self) -> None:
         self.ctx.status.set("running")
+
+    def render(self, event: Event) -> Mapping[str, Any]:
+        return {"line": self._line(event).decode("utf-8", "replace").rstrip("\n")}
 
     async def write(self, batch: Batch, done: Done) -> None:
         data = b"".join([self._line(event) for event in batch])

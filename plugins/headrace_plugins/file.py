@@ -8,7 +8,9 @@ import fcntl
 import itertools
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 from pydantic import Field, field_validator
@@ -75,6 +77,9 @@ class File(Sink[FileConfig]):
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
+
+    def render(self, event: Event) -> Mapping[str, Any]:
+        return {"line": self._line(event).decode("utf-8", "replace").rstrip("\n")}
 
     async def write(self, batch: Batch, done: Done) -> None:
         data = b"".join([self._line(event) for event in batch])

@@ -12,49 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import headrace
+from commands import GOOD, Headrace
 from headrace import passwords
-from headrace.cli import main
 from headrace.config.paths import status_socket
 
 ROOT = Path(__file__).parents[2]
-GOOD = """
-name: plant
-sources: {g: {type: generate, rate: 0, count: 3}}
-rules: {r: {transforms: [{type: sql, query: 'SELECT clientid, payload.seq AS seq FROM "#"'}], to: out}}
-sinks: {out: {type: console}}
-"""
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Headrace = Callable[..., Result]
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Headrace:
-    """``cli("lint", "p.yaml")``: what the command gave, run in an empty directory with a state directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    Path("good.yaml").write_text(GOOD)
-
-    def run(*argv: str) -> Result:
-        try:
-            code = main(argv)
-        except SystemExit as exc:
-            code = int(exc.code or 0)
-        return Result(code, *capfd.readouterr())
-
-    return run
 
 
 def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
@@ -79,6 +46,7 @@ def test_help_names_every_command(cli: Headrace) -> None:
         "plugins",
         "passwd",
         "sql",
+        "explain",
         "dlq",
         "new",
         "demo",
@@ -345,6 +313,14 @@ def test_list_functions_names_what_a_query_may_call(cli: Headrace) -> None:
     assert len(found) > 100
 
 
+def test_list_events_names_what_a_rule_may_read(cli: Headrace) -> None:
+    text = cli("list", "events").out
+    assert "\nclient.connected " in text
+    assert "$events/client/connected, $events/client_connected" in text
+    found = {event["name"]: event for event in json.loads(cli("list", "events", "-o", "json").out)}
+    assert found["client.connected"]["columns"]["keepalive"] == 60
+
+
 def test_show_tells_options_defaults_and_an_example(cli: Headrace) -> None:
     text = cli("show", "file").out
     assert "path         path     (required)  The file;" in text
@@ -399,6 +375,13 @@ def test_sql_reads_the_payload_from_a_file(cli: Headrace, tmp_path: Path) -> Non
     assert cli("sql", QUERY, "--payload", f"@{tmp_path}/payload").out.startswith('{"b":8')
     result = cli("sql", QUERY, "--payload", "@gone")
     assert (result.code, result.err) == (1, "headrace: cannot read gone: No such file or directory\n")
+
+
+def test_sql_tries_an_event_by_its_name(cli: Headrace) -> None:
+    query = 'SELECT event, clientid, keepalive FROM "$events/client_connected"'
+    result = cli("sql", query, "--event", "client.connected", "--clientid", "c9")
+    assert result.out == '{"event":"client.connected","clientid":"c9","keepalive":60}\n'
+    assert cli("sql", query).err.endswith("no row: the rule does not see this event\n")
 
 
 def test_sql_points_at_an_error_in_the_query(cli: Headrace) -> None:

@@ -1,48 +1,40 @@
-"""``list``, ``show``, ``plugins``, ``sql``: what is installed, what it takes, what it does."""
+"""``list``, ``show``, ``plugins``: what is installed, and what it takes."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import sys
-from pathlib import Path
 from typing import Any
 
 from headrace.cli.output import Commands, command, print_json, table
 from headrace.cli.pipelines import add_config, checked
-from headrace.components import Component, Context, Transform
+from headrace.components import Component, Transform
 from headrace.config import InvalidConfig, effective, to_yaml
-from headrace.config.problems import Mark, Problems, Text
-from headrace.config.tree import Node
-from headrace.config.validate import validate
-from headrace.errors import HeadraceError, PluginError
-from headrace.events import Event, json_bytes, new_id, now_ms
 from headrace.reference import Option, example, options, summary
 from headrace.registry import KINDS, Kind, Registry
+from headrace.samples import samples
 
 __all__ = ["add_commands"]
 
-LISTS = ("sources", "transforms", "sinks", "connectors", "functions")
+LISTS = ("sources", "transforms", "sinks", "connectors", "functions", "events")
 
 
 def add_commands(commands: Commands) -> None:
-    listing = command(commands, "list", _list, "list the types of components, or the functions a query may call")
+    listing = command(
+        commands, "list", _list, "list the types of components, the functions a query may call, or events"
+    )
     listing.add_argument("what", choices=LISTS)
     show = command(commands, "show", _show, "show a type's options, or a configuration as it is understood")
     show.add_argument("type", metavar="TYPE", help="a type such as http, or the word config")
     add_config(show)
     show.add_argument("--defaults", action="store_true", help="with config: show what is not given, too")
     command(commands, "plugins", _plugins, "list the plugins, what they bring, and what is wrong with them")
-    sql = command(commands, "sql", _sql, "try a query on one message: its rows, or why there is none")
-    sql.add_argument("query", metavar="QUERY")
-    sql.add_argument("--topic", default="t/1", help="topic of the message (t/1)")
-    sql.add_argument("--payload", default="", help="its payload; @FILE reads a file, @- standard input")
-    sql.add_argument("--clientid", default="client", help="client id of who sent it (client)")
-    sql.add_argument("--qos", type=int, choices=(0, 1, 2), default=0)
-    sql.add_argument("--language", default="sql", metavar="TYPE", help="another transform than sql")
 
 
 def _list(args: argparse.Namespace) -> int:
+    if args.what == "events":
+        return _events(args.output)
     registry = Registry.discover()
     rows = _functions(registry) if args.what == "functions" else _types(registry, args.what[:-1])
     if args.output == "json":
@@ -57,6 +49,17 @@ def _types(registry: Registry, kind: Kind) -> list[dict[str, str]]:
         {"name": name, "plugin": registry.owner(kind, name), "text": summary(registry.find(kind, name))}
         for name in registry.names(kind)
     ]
+
+
+def _events(output: str) -> int:
+    """The events a rule may read, with columns as they could have them."""
+    found = list(samples())
+    if output == "json":
+        print_json([each._asdict() for each in found])
+    else:
+        rows = [[each.name, ", ".join(each.topics) or "a topic filter, such as t/#", each.text] for each in found]
+        print(table(rows, ("EVENT", "IN FROM", "WHEN")))
+    return 0
 
 
 def _functions(registry: Registry) -> list[dict[str, str]]:
@@ -164,70 +167,3 @@ def _plugins(args: argparse.Namespace) -> int:
     ]
     print(table(lines, ("PLUGIN", "FROM", "BRINGS")))
     return 0
-
-
-# -- sql ---------------------------------------------------------------------------------------------------------
-
-
-def _sql(args: argparse.Namespace) -> int:
-    registry = Registry.discover()
-    try:
-        cls = registry.find("transform", args.language)
-    except PluginError as exc:
-        print(f"headrace: {registry.broken(args.language) or exc}", file=sys.stderr)
-        return 1
-    config = _query(cls, args.query, registry)
-    transform = cls(config, Context("query", functions=registry.functions))
-    assert isinstance(transform, Transform)
-    explanation = transform.explain(_message(args))
-    rows = list(explanation.rows)
-    if args.output == "json":
-        sys.stdout.buffer.write(json_bytes({"rows": rows, "explanation": list(explanation.lines)}) + b"\n")
-    else:
-        for line in explanation.lines:
-            print(line, file=sys.stderr)
-        for row in rows:
-            sys.stdout.buffer.write(json_bytes(row) + b"\n")
-    return 0 if rows else 1
-
-
-def _query(cls: type[Component[Any]], query: str, registry: Registry) -> Any:
-    """The query checked as ``lint`` checks it, errors pointing into it."""
-    text = Text("query", query)
-    begin = Mark(text, 1, 1)
-    problems = Problems()
-    node = Node(query, begin, begin, span=(0, len(query)))
-    config = validate(cls.Config, {"query": node}, begin, "", problems, context={"functions": registry.functions})
-    if config is None:
-        raise InvalidConfig(problems.sorted())
-    return config
-
-
-def _message(args: argparse.Namespace) -> Event:
-    id, now = new_id(), now_ms()
-    columns = {
-        "event": "message.publish",
-        "id": id,
-        "clientid": args.clientid,
-        "payload": _payload(args.payload),
-        "topic": args.topic,
-        "qos": args.qos,
-        "flags": {"retain": False, "dup": False},
-        "pub_props": {},
-        "publish_received_at": now,
-        "timestamp": now,
-    }
-    return Event(columns, id=id, key=args.clientid, timestamp=now)
-
-
-def _payload(given: str) -> str | bytes:
-    if not given.startswith("@"):
-        return given
-    try:
-        data = sys.stdin.buffer.read() if given == "@-" else Path(given[1:]).read_bytes()
-    except OSError as exc:
-        raise HeadraceError(f"cannot read {given[1:]}: {exc.strerror}") from exc
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data

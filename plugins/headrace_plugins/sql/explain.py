@@ -5,31 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from headrace import Event, Inputs
-from headrace.topics import event_topics, matches
+from headrace import Event
 from headrace_plugins.sql.errors import EvaluationError
 from headrace_plugins.sql.nodes import And, Compare, Expr, Literal, Not, Or, Query, Select, children
 from headrace_plugins.sql.render import render
 from headrace_plugins.sql.values import U, describe, json_text
 
-__all__ = ["Probe", "came_from", "steps_of_where", "why_none"]
+__all__ = ["Probe", "steps_of_where", "why_none"]
 
 Probe = Callable[[Event], Sequence[Callable[[], Any]]]
-
-
-def came_from(inputs: Inputs, event: Event) -> Iterator[str]:
-    """One line for each entry of FROM."""
-    name = event.get("event", "message.publish")
-    if name == "message.publish":
-        topics: tuple[str, ...] = (str(event.get("topic", "")),)
-        what = f"topic {topics[0]}"
-    else:
-        topics = event_topics(name)
-        what = f"event {name}"
-    for filter in (*inputs.topics, *inputs.events):
-        eligible = filter in (inputs.topics if name == "message.publish" else inputs.events)
-        found = eligible and any(matches(filter, topic) for topic in topics)
-        yield f'FROM "{filter}": {"matches" if found else "does not match"} {what}'
 
 
 def steps_of_where(query: Query, probe: Callable[[Sequence[Expr]], Probe], event: Event) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from headrace import Batch, ComponentConfig, Context, Event, Guard, Inputs, Output, Transform
 from headrace.components import Explanation
 from headrace_plugins.sql.compiler import Surroundings, compile_probe, compile_query
-from headrace_plugins.sql.explain import Probe, came_from, steps_of_where, why_none
+from headrace_plugins.sql.explain import Probe, steps_of_where, why_none
 from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
@@ -86,10 +86,6 @@ class Sql(Transform[SqlConfig]):
         return Inputs(tuple(name for name in names if name not in events), events)
 
     def explain(self, event: Event) -> Explanation:
-        lines = list(came_from(self.inputs(), event))
-        if all("does not match" in line for line in lines):
-            return Explanation([*lines, "no row: the rule does not see this event"])
-
         def around() -> Surroundings:
             # a copy of the store for each look: to explain must change nothing
             return replace(self._around, store=self._around.store.copy())
@@ -97,7 +93,7 @@ class Sql(Transform[SqlConfig]):
         def probe(exprs: Sequence[Expr]) -> Probe:
             return compile_probe(self.query, around(), exprs)
 
-        lines += steps_of_where(self.query, probe, event)
+        lines = list(steps_of_where(self.query, probe, event))
         rows: list[tuple[int, dict[str, Any]]] = []
         no_result: list[int] = []
         exceptions: dict[int, Exception] = {}
