@@ -169,9 +169,9 @@ class Pipeline:
                 self.log.error("rule %s is stopped: %s", spec.name, reason)
                 continue
             transforms = []
-            for i, step in enumerate(spec.transforms):
+            for step in spec.transforms:
                 assert step.cls is not None
-                transforms.append(step.cls(step.config, self._context("rules", f"{spec.name}.{i}")))
+                transforms.append(step.cls(step.config, self._context("rules", spec.name)))
             rules.append(Rule(spec.name, transforms, spec.sinks, spec.sources, self.tallies[spec.name], status))
             status.set("running")
         return rules
