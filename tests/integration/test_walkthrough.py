@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from rig import until
+from rig import mosquitto_pub, until
 
 WALK: dict[str, Any] = {
     "rules": {"my_rule": {"sql": 'SELECT * FROM "t/#"', "to": "my_sink"}},
@@ -25,11 +24,8 @@ def config(receiver: Any, sources: dict[str, Any], **sink: Any) -> dict[str, Any
     return made  # type: ignore[no-any-return]
 
 
-async def mosquitto_pub(port: int, topic: str = "t/1", message: str = MESSAGE, *more: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "mosquitto_pub", "-p", str(port), "-i", "emqx_c", "-t", topic, "-m", message, "-q", "1", *more
-    )
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+async def publish(port: int, topic: str = "t/1") -> None:
+    await mosquitto_pub(port, topic, MESSAGE)
 
 
 @pytest.mark.mosquitto
@@ -37,7 +33,7 @@ async def test_with_a_broker(headrace: Any, mosquitto: Any, receiver: Any) -> No
     broker = await mosquitto()
     h = headrace(config(receiver, {"plant": {"type": "mqtt", "url": broker.url}}))
     await h.start()
-    await mosquitto_pub(broker.port)
+    await publish(broker.port)
     await receiver.got(1)
     (event,) = receiver.json()
     assert (event["topic"], event["payload"], event["event"]) == ("t/1", MESSAGE, "message.publish")
@@ -46,8 +42,8 @@ async def test_with_a_broker(headrace: Any, mosquitto: Any, receiver: Any) -> No
     rule, sink = (status[kind][name]["counters"] for kind, name in (("rules", "my_rule"), ("sinks", "my_sink")))
     assert (rule["matched"], rule["passed"], rule["actions.success"]) == (1, 1, 1)
     assert (sink["matched"], sink["success"]) == (1, 1)
-    await mosquitto_pub(broker.port, "x/1")
-    await mosquitto_pub(broker.port, "t/2")
+    await publish(broker.port, "x/1")
+    await publish(broker.port, "t/2")
     await receiver.got(2)
     assert [e["topic"] for e in receiver.json()] == ["t/1", "t/2"]
     assert await h.stop() == 0
@@ -58,7 +54,7 @@ async def test_with_a_body_template(headrace: Any, mosquitto: Any, receiver: Any
     broker = await mosquitto()
     h = headrace(config(receiver, {"plant": {"type": "mqtt", "url": broker.url}}, body="${payload.msg}"))
     await h.start()
-    await mosquitto_pub(broker.port)
+    await publish(broker.port)
     await receiver.got(1)
     assert receiver.bodies == [b"hello HTTP Server"]
 
@@ -72,7 +68,7 @@ async def test_without_a_broker_with_client_events(headrace: Any, receiver: Any,
     made["sinks"]["presence"] = {"type": "http", "url": receiver.url, "path": "/presence"}
     h = headrace(made)
     await h.start()
-    await mosquitto_pub(free_port)
+    await publish(free_port)
     await receiver.got(3)
     presence = [json.loads(b) for b, t in zip(receiver.bodies, receiver.targets, strict=True) if t == "/presence"]
     assert presence == [
@@ -95,7 +91,7 @@ async def test_a_peer_that_is_away_does_not_stop_the_start(headrace: Any, receiv
     await until(h.socket.exists)
     status = await h.until(lambda s: s["sources"]["away"]["state"] == "connecting" and s["sources"]["away"]["reason"])
     assert status["state"] == "degraded"
-    await mosquitto_pub(free_port)
+    await publish(free_port)
     await h.until(lambda s: s["sinks"]["my_sink"]["state"] == "degraded")
     await receiver.start()
     await receiver.got(1)

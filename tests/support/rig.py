@@ -36,6 +36,13 @@ async def until(condition: Callable[[], Any], timeout: float = 30.0, what: str =
         await asyncio.sleep(0.01)
 
 
+async def mosquitto_pub(port: int, topic: str, message: str, *more: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "mosquitto_pub", "-p", str(port), "-i", "emqx_c", "-t", topic, "-m", message, "-q", "1", *more
+    )
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
 class Receiver:
     """An HTTP server that answers as ``answer(body)`` says: a status, or None to leave the request hanging."""
 
