@@ -1,7 +1,8 @@
 """HTTP out: the ``http`` connector and sink."""
 
 from headrace import hookimpl
-from headrace_plugins.http.sink import HttpConnector, HttpSink
+from headrace_plugins.http.connector import HttpConnector
+from headrace_plugins.http.sink import HttpSink
 
 __all__ = ["HttpConnector", "HttpSink"]
 

@@ -7,79 +7,21 @@ recognised without parsing: a server that says the same each time costs one comp
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import http
-import time
+import math
 from collections import deque
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal, cast
 
 import httptools
 
-from headrace import DeliveryError, Done
-from headrace_plugins.http.config import mask_url
+from headrace_plugins.http.exchange import Exchange
 
 if TYPE_CHECKING:
     from headrace_plugins.http.pool import Pool
 
-__all__ = ["Call", "Connection", "Exchange"]
+__all__ = ["Connection"]
 
-MAX_ANSWER = 1 << 20
-"""Bytes of one answer we read; of a longer one only the status counts, and its connection is closed."""
-_EXCERPT = 512
 _LARGE = 1 << 16
 """Smaller requests are out as soon as they are written."""
-_STATUSES = frozenset(http.HTTPStatus)
-
-
-class Call:
-    """The exchanges of one ``write``: whom to tell of each, and when all are settled."""
-
-    __slots__ = ("cancelled", "done", "drop_on", "left", "success", "timeout", "waiter")
-
-    def __init__(self, done: Done, success: frozenset[int], drop_on: frozenset[int], timeout: float) -> None:
-        self.done = done
-        self.success = success
-        self.drop_on = drop_on
-        self.timeout = timeout
-        self.left = 0
-        self.cancelled = False
-        self.waiter: asyncio.Future[None] | None = None
-
-
-class Exchange:
-    """One request and what becomes of it."""
-
-    __slots__ = ("call", "data", "deadline", "index", "resent")
-
-    def __init__(self, call: Call, index: int, data: bytes) -> None:
-        self.call = call
-        self.index = index
-        self.data = data
-        self.deadline = 0.0
-        self.resent = False
-
-    def settle(self, error: DeliveryError | None) -> None:
-        call = self.call
-        if call.cancelled:
-            return
-        call.done(self.index, error)
-        call.left -= 1
-        if not call.left and call.waiter is not None and not call.waiter.done():
-            call.waiter.set_result(None)
-
-    def fail(self, kind: Literal["network", "timeout"], reason: str, origin: str) -> None:
-        self.settle(DeliveryError(reason, kind=kind, request=self.describe(origin)))
-
-    def describe(self, origin: str) -> dict[str, str]:
-        """What was sent, without credentials."""
-        method, target, _ = self.data.split(b" ", 2)
-        body = memoryview(self.data)[self.data.index(b"\r\n\r\n") + 4 :]
-        return {
-            "method": method.decode(),
-            "url": mask_url(origin + target.decode("ascii", "replace")),
-            "body_hash": f"sha256:{hashlib.sha256(body).hexdigest()}",
-        }
 
 
 class Connection(asyncio.Protocol):
@@ -92,7 +34,10 @@ class Connection(asyncio.Protocol):
         self.listed = False
         """Is it in the pool's list of connections with room?"""
         self.ended = False
+        self.retiring = False
+        """Is it to take nothing new?"""
         self.used_at = 0.0
+        self.retire_at = math.inf
         self._answered = 0
         self._known = b""
         self._known_status = 0
@@ -208,7 +153,7 @@ class Connection(asyncio.Protocol):
             self.end(f"the answer is not HTTP: {exc}")
         if self.ended:
             return
-        if self._open and self._size > MAX_ANSWER:
+        if self._open and self._size > self.pool.max_answer:
             self._cut_short()
         elif at_start and self._complete and not self._open and rest is data:
             self._remember(data)
@@ -239,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._finish(self._parser.get_status_code())
             self.end("the answer is too long", orderly=True)
         else:
-            self.end(f"the answer's headers exceed {MAX_ANSWER} bytes")
+            self.end(f"the answer's headers exceed {self.pool.max_answer} bytes")
 
     def _finish(self, status: int) -> None:
         """The oldest request has its answer."""
@@ -248,20 +193,14 @@ class Connection(asyncio.Protocol):
             return
         exchange = self.sent.popleft()
         self._answered += 1
-        exchange.settle(None if status in exchange.call.success else self._refusal(status, exchange))
+        if status in exchange.call.success:
+            exchange.settle(None)
+        elif exchange.redirect(status, self._headers, self.pool.origin):
+            self.pool.again(exchange)
+        else:
+            exchange.refuse(status, self._headers, self._body, self.pool.origin)
         if len(exchange.data) > _LARGE and self.transport.get_write_buffer_size():
             self.end("the server answered before it had the whole request", orderly=True)
-
-    def _refusal(self, status: int, exchange: Exchange) -> DeliveryError:
-        phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
-        return DeliveryError(
-            f"the server answered {status} {phrase}".rstrip(),
-            kind="invalid" if status in exchange.call.drop_on else "status",
-            status=status,
-            retry_after=_retry_after(self._headers),
-            answer=self._body,
-            request=exchange.describe(self.pool.origin),
-        )
 
     def _is_framed(self) -> bool:
         """Does the answer say where it ends?"""
@@ -279,8 +218,9 @@ class Connection(asyncio.Protocol):
         self._headed = True
 
     def on_body(self, data: bytes) -> None:
-        if len(self._body) < _EXCERPT:
-            self._body += data[:_EXCERPT]
+        keep = self.sent[0].keep if self.sent else 0
+        if len(self._body) < keep:
+            self._body += data[:keep]
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -291,14 +231,3 @@ class Connection(asyncio.Protocol):
             if not self._parser.should_keep_alive():
                 self.end("the server closes the connection", orderly=True)
         self._next_answer()
-
-
-def _retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:
-    """Seconds to wait, if the server said so, in seconds or as a date."""
-    value = next((value.decode("latin-1").strip() for name, value in headers if name.lower() == b"retry-after"), "")
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
-import ssl
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from headrace import Context, NotConnected
-from headrace_plugins.http.config import HttpConnectorConfig, Url
-from headrace_plugins.http.connection import Call, Connection, Exchange
+from headrace import Context
+from headrace_plugins.http.config import HttpConnectorConfig
+from headrace_plugins.http.connection import Connection
+from headrace_plugins.http.dial import Dialler
+from headrace_plugins.http.exchange import Call, Exchange
+from headrace_plugins.http.health import Health
 
-__all__ = ["Pool"]
+__all__ = ["HashedPool", "Pool"]
 
 _PAUSE = 1.0
 """Seconds in which no further connection is tried after one failed while others work."""
@@ -26,12 +27,19 @@ class Pool:
     While no connection is up, one is tried; when that fails, all that wait fail with its reason.
     """
 
-    def __init__(self, url: Url, config: HttpConnectorConfig, ctx: Context) -> None:
-        self.origin = url.origin
-        self._url = url
-        self._config = config
+    def __init__(
+        self, dialler: Dialler, config: HttpConnectorConfig, ctx: Context, health: Health, size: int | None = None
+    ) -> None:
+        self.origin = dialler.origin
+        self._dialler = dialler
         self._ctx = ctx
+        self._health = health
+        self._size = config.pool_size if size is None else size
         self._depth = config.pipelining
+        self.max_answer = config.max_answer
+        """Bytes of one answer that are read; of a longer one only the status counts, and its connection is closed."""
+        self._max_inactive = config.max_inactive
+        self._max_age = config.max_age or float("inf")
         self._waiting: deque[Exchange] = deque()
         self._free: deque[Connection] = deque()
         self._connections: set[Connection] = set()
@@ -44,38 +52,36 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._all_gone: asyncio.Future[None] | None = None
-        self._tls: ssl.SSLContext | None = None
-        ctx.metrics.gauge("connections", lambda: len(self._connections))
+
+    @property
+    def connections(self) -> int:
+        """How many are up."""
+        return len(self._connections)
 
     def open(self) -> None:
-        """Read the certificates. Nothing is connected before there is something to send."""
+        """Begin. Nothing is connected before there is something to send."""
         self.loop = asyncio.get_running_loop()
-        if self._url.tls:
-            self._tls = _tls_context(self._config)
 
     def expect(self, timeout: float) -> None:
         """Look for overdue requests often enough for this timeout."""
         self._sweep_every = min(self._sweep_every, max(timeout / 8, 0.01))
 
-    async def probe(self) -> None:
-        """Raise, with the reason, if no connection can be made."""
-        try:
-            transport, _ = await self._connect(asyncio.Protocol)
-        except (OSError, TimeoutError) as exc:
-            raise NotConnected(self._reason(exc)) from exc
-        transport.abort()
-
-    async def send(self, call: Call, exchanges: list[Exchange]) -> None:
-        """Returns when all of them are settled. If cancelled, settles no more of them."""
-        call.left = len(exchanges)
-        call.waiter = self.loop.create_future()
+    def put(self, exchanges: Iterable[Exchange]) -> None:
+        """Send these, now or when there is room."""
         self._waiting.extend(exchanges)
         self._place()
-        try:
-            await call.waiter
-        except asyncio.CancelledError:
-            self._abandon(call)
-            raise
+
+    def abandon(self, call: Call) -> None:
+        """Settle no more exchanges of this call."""
+        self._waiting = deque(exchange for exchange in self._waiting if exchange.call is not call)
+        for connection in tuple(self._connections):
+            if any(exchange.call is call for exchange in connection.sent):
+                connection.end("the delivery was cancelled")
+
+    def retire(self) -> None:
+        """Use none of the connections there are for anything new."""
+        for connection in tuple(self._connections):
+            self._retire(connection)
 
     async def close(self) -> None:
         """End everything; what is unanswered fails."""
@@ -101,15 +107,20 @@ class Pool:
             connection.end("the connector was closed")
             return
         self._connections.add(connection)
-        connection.used_at = self.loop.time()
+        connection.used_at = now = self.loop.time()
+        connection.retire_at = now + self._max_age
         if not self._sweeper:
             self._sweeper = self.loop.call_later(self._sweep_every, self._sweep)
-        self._ctx.status.set("running")
+        self._health.of_connections("")
         self.ready(connection)
         self._place()
 
     def ready(self, connection: Connection) -> None:
         """A connection may have room."""
+        if connection.retiring:
+            if not connection.sent:
+                connection.end("retired", orderly=True)
+            return
         if self._waiting:
             self._give(connection, self._depth - len(connection.sent))
         if not connection.listed and len(connection.sent) < self._depth:
@@ -129,6 +140,10 @@ class Pool:
             self._fail_waiting("the connector was closed")
         elif self._waiting:
             self._place()
+
+    def again(self, exchange: Exchange) -> None:
+        """This one is to be sent once more, before all others."""
+        self._waiting.appendleft(exchange)
 
     def gone(self, connection: Connection) -> None:
         """The transport of a connection is closed."""
@@ -165,13 +180,6 @@ class Pool:
         if exchanges:
             connection.send_all(exchanges)
 
-    def _abandon(self, call: Call) -> None:
-        call.cancelled = True
-        self._waiting = deque(exchange for exchange in self._waiting if exchange.call is not call)
-        for connection in tuple(self._connections):
-            if any(exchange.call is call for exchange in connection.sent):
-                connection.end("the delivery was cancelled")
-
     def _fail_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, deque()
         for exchange in waiting:
@@ -181,7 +189,7 @@ class Pool:
 
     def _grow(self) -> None:
         """Open as many connections as there are requests without one; only one while none is up."""
-        room = self._config.pool_size - len(self._connections) - len(self._dialling)
+        room = self._size - len(self._connections) - len(self._dialling)
         if not self._connections:
             room = min(room, 1 - len(self._dialling))
         elif self.loop.time() < self._pause_until:
@@ -195,42 +203,19 @@ class Pool:
 
     async def _dial(self, connection: Connection) -> None:
         try:
-            await self._connect(lambda: connection)
+            await self._dialler.connect(lambda: connection)
         except Exception as exc:  # noqa: BLE001 - whatever it is, those who wait must learn of it
             self._dialling.discard(connection)
-            self._refused(self._reason(exc))
-
-    async def _connect(self, protocol: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Transport, asyncio.Protocol]:
-        name = (self._config.tls.server_name or self._url.host) if self._tls else None
-        async with asyncio.timeout(self._config.connect_timeout):
-            return await self.loop.create_connection(
-                protocol, self._url.host, self._url.port, ssl=self._tls, server_hostname=name
-            )
+            self._refused(self._dialler.reason(exc))
 
     def _refused(self, reason: str) -> None:
-        status = self._ctx.status
-        status.error(reason)
+        self._ctx.status.error(reason)
         self._ctx.metrics.add("connect_failed")
         if self._connections:
             self._pause_until = self.loop.time() + _PAUSE
         elif not self._dialling:
-            if status.set("degraded", reason):
-                self._ctx.log.warning("%s: %s", self._ctx.name, reason)
+            self._health.of_connections(reason)
             self._fail_waiting(reason)
-
-    def _reason(self, exc: Exception) -> str:
-        where = self._url.origin
-        if isinstance(exc, ssl.SSLCertVerificationError):
-            return f"the certificate of {where} is not accepted: {exc.verify_message}"
-        if isinstance(exc, ssl.SSLError):
-            return f"TLS with {where} failed: {exc.reason or exc}"
-        if isinstance(exc, socket.gaierror):
-            return f"cannot resolve the host of {where}: {exc.strerror}"
-        if isinstance(exc, TimeoutError):
-            return f"no connection to {where} within {self._config.connect_timeout:g} s"
-        if f"[Errno {errno.ECONNREFUSED}]" in str(exc):  # also when several addresses were tried
-            return f"Connection refused by {where}"
-        return f"cannot connect to {where}: {exc}"
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -238,19 +223,57 @@ class Pool:
         """One timer for all: overdue requests, unused connections."""
         now = self.loop.time()
         for connection in tuple(self._connections):
-            connection.check(now, self._config.max_inactive)
+            if connection.retire_at < now:
+                self._retire(connection)
+            connection.check(now, self._max_inactive)
         self._sweeper = self.loop.call_later(self._sweep_every, self._sweep) if self._connections else None
 
+    def _retire(self, connection: Connection) -> None:
+        connection.retiring = True
+        if connection.listed:
+            connection.listed = False
+            self._free.remove(connection)
+        self.ready(connection)
 
-def _tls_context(config: HttpConnectorConfig) -> ssl.SSLContext:
-    options = config.tls
-    try:
-        context = ssl.create_default_context(cafile=options.ca)
-        if options.cert:
-            context.load_cert_chain(options.cert, options.key)
-    except (OSError, ssl.SSLError) as exc:
-        raise NotConnected(f"cannot use the certificates of tls: {exc}") from exc
-    if options.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+
+class HashedPool:
+    """Several pools of one connection each: events of one key always go over the same connection."""
+
+    def __init__(self, pools: list[Pool]) -> None:
+        self._pools = pools
+
+    @property
+    def connections(self) -> int:
+        """How many are up."""
+        return sum(pool.connections for pool in self._pools)
+
+    def open(self) -> None:
+        for pool in self._pools:
+            pool.open()
+
+    def expect(self, timeout: float) -> None:
+        """Look for overdue requests often enough for this timeout."""
+        for pool in self._pools:
+            pool.expect(timeout)
+
+    def put(self, exchanges: Iterable[Exchange]) -> None:
+        """Send these, each over the connection of its key."""
+        parts: dict[int, list[Exchange]] = {}
+        for exchange in exchanges:
+            parts.setdefault(zlib.crc32(exchange.key.encode()) % len(self._pools), []).append(exchange)
+        for place, part in parts.items():
+            self._pools[place].put(part)
+
+    def abandon(self, call: Call) -> None:
+        """Settle no more exchanges of this call."""
+        for pool in self._pools:
+            pool.abandon(call)
+
+    def retire(self) -> None:
+        """Use none of the connections there are for anything new."""
+        for pool in self._pools:
+            pool.retire()
+
+    async def close(self) -> None:
+        """End everything; what is unanswered fails."""
+        await asyncio.gather(*[pool.close() for pool in self._pools])

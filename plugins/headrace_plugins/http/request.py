@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Callable
 from typing import Any, Literal
@@ -10,7 +9,10 @@ from urllib.parse import quote, quote_from_bytes
 
 from headrace import UNDEFINED, DeliveryError, Event, __version__
 from headrace.templates import Template, compile_body
-from headrace_plugins.http.config import OWN_HEADERS, HttpConnectorConfig, HttpSinkConfig, Url
+from headrace_plugins.http.compression import compressor
+from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
+from headrace_plugins.http.fields import OWN_HEADERS
+from headrace_plugins.http.url import Url, parse_proxy
 
 __all__ = ["Form", "RequestTemplate", "join_bodies", "join_paths"]
 
@@ -58,11 +60,13 @@ class RequestTemplate:
         form: Form = "array",
     ) -> None:
         self.method = sink.method
-        self.has_body = sink.method not in _BODILESS
+        self.has_body = sink.method not in _BODILESS if sink.send_body is None else sink.send_body
+        self._end = b"\r\n" if sink.method in _BODILESS else b"content-length: 0\r\n\r\n"
         self._warn = warn
         self._omit = sink.missing == "omit"
-        self._zip = sink.compression == "gzip" and self.has_body
-        self._target = _Target(url, sink)
+        self._zip = compressor(sink.compression) if self.has_body else None
+        self._max_body = sink.max_body
+        self._target = _Target(url, connector, sink)
         fixed, self._varying, self._named = self._fields(url, connector, sink, _CONTENT_TYPES[form])
         self._start = b"%b " % sink.method.encode(), b" HTTP/1.1\r\n%b" % fixed
         taken = {name.lower() for name in (*connector.headers, *sink.headers)}
@@ -78,6 +82,9 @@ class RequestTemplate:
     ) -> tuple[bytes, list[tuple[bytes, Template]], list[tuple[Template, Template]]]:
         """Header lines that never change; names with values that do; and headers whose very name does."""
         fields: dict[str, tuple[str, Template]] = {"host": ("host", Template(url.authority))}
+        proxy = parse_proxy(connector.proxy.get_secret_value()) if connector.proxy and not url.tls else None
+        if proxy and proxy.authorization:
+            fields["proxy-authorization"] = ("proxy-authorization", Template(proxy.authorization))
         named = []
         for name, secret in (*connector.headers.items(), *sink.headers.items()):
             value = Template(secret.get_secret_value(), missing=sink.missing)
@@ -90,7 +97,7 @@ class RequestTemplate:
         if self.has_body:
             fields.setdefault("content-type", ("content-type", Template(content_type.decode())))
             if self._zip:
-                fields["content-encoding"] = ("content-encoding", Template("gzip"))
+                fields["content-encoding"] = ("content-encoding", Template(sink.compression))
         else:
             fields.pop("content-type", None)
             fields.pop("content-encoding", None)
@@ -145,9 +152,11 @@ class RequestTemplate:
         if self.id_field:
             head = b"%b%b: %b\r\n" % (head, self.id_field, id.encode())
         if not self.has_body:
-            return head + b"\r\n"
+            return head + self._end
+        if len(body) > self._max_body:
+            raise DeliveryError(f"the body has {len(body)} bytes, max_body is {self._max_body}", kind="invalid")
         if self._zip:
-            body = gzip.compress(body, 6, mtime=0)
+            body = self._zip(body)
         return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
     def render(self, event: Event) -> bytes:
@@ -163,8 +172,10 @@ def _line(name: bytes, value: bytes) -> bytes:
 class _Target:
     """Path and query of a request."""
 
-    def __init__(self, url: Url, sink: HttpSinkConfig) -> None:
+    def __init__(self, url: Url, connector: HttpConnectorConfig, sink: HttpSinkConfig) -> None:
         path, query = join_paths(url.path, sink.path), ""
+        # a proxy that is no tunnel is told the server too
+        self._start = url.origin.encode() if connector.proxy and not url.tls else b""
         if url.query:
             path, _, query = path.partition("?")
             path = f"{path}?{url.query}{'&' if query else ''}{query}"
@@ -180,7 +191,7 @@ class _Target:
         if self._path.constant is not None:
             values = [value.constant for _, value in self._parameters]
             if None not in values:
-                self.constant = self._path.constant + self._query(None)
+                self.constant = self._start + self._path.constant + self._query(None)
 
     def __call__(self, event: Event) -> bytes:
         if self.constant is not None:
@@ -189,7 +200,7 @@ class _Target:
         if path is None:
             path = self._path.render_bytes(event)
             _check_target(path)
-        return path + self._query(event)
+        return self._start + path + self._query(event)
 
     def _query(self, event: Any) -> bytes:
         query = [

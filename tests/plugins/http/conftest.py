@@ -7,8 +7,10 @@ import contextlib
 import socket
 import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,7 @@ class FaultServer:
     open: int = 0
     most_open: int = 0
     tls: ssl.SSLContext | None = None
+    on_connect: Callable[[asyncio.StreamWriter], Any] | None = None
     port: int = 0
 
     @staticmethod
@@ -134,6 +137,8 @@ class FaultServer:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         self._changed.set()
+        if self.on_connect:
+            self.on_connect(writer)
         try:
             with contextlib.suppress(
                 ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError
@@ -251,3 +256,41 @@ async def client() -> AsyncIterator[Client]:
     client = Client()
     yield client
     await client.close()
+
+
+KEY = "ec -pkeyopt ec_paramgen_curve:P-256"
+
+
+def openssl(directory: Path, command: str) -> None:
+    subprocess.run(["openssl", *command.split()], cwd=directory, check=True, capture_output=True)
+
+
+def certificate(directory: Path, name: str, alternative: str) -> None:
+    """``name``.pem and ``name``.key, signed by the test's authority."""
+    (directory / "extensions").write_text(f"subjectAltName={alternative}\n")
+    openssl(directory, f"req -newkey {KEY} -nodes -keyout {name}.key -out request -subj /CN={name}")
+    signing = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions"
+    openssl(directory, f"{signing} -days 2 -out {name}.pem")
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and the certificates of a server, of one with another name, and of a client."""
+    directory = tmp_path_factory.mktemp("pki")
+    authority = "-subj /CN=authority -addext keyUsage=critical,keyCertSign"
+    openssl(directory, f"req -x509 -newkey {KEY} -nodes -keyout ca.key -out ca.pem -days 2 {authority}")
+    certificate(directory, "server", "IP:127.0.0.1")
+    certificate(directory, "other", "DNS:other.example")
+    certificate(directory, "client", "DNS:client")
+    return directory
+
+
+@pytest.fixture
+async def secure(server: Any, pki: Path, request: pytest.FixtureRequest) -> Any:
+    """The fault server behind TLS; the parameter names its certificate."""
+    await server.stop()
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    name = getattr(request, "param", "server")
+    server.tls.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
+    await server.start()
+    return server

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig, parse_url
+from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
+from headrace_plugins.http.url import parse_url
 
 
 def problems(model: Any, **options: Any) -> str:

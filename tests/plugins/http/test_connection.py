@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace import Context, DeliveryError
-from headrace_plugins.http.config import HttpConnectorConfig, parse_url
-from headrace_plugins.http.connection import MAX_ANSWER, Call, Connection, Exchange
+from headrace_plugins.http.config import HttpConnectorConfig
+from headrace_plugins.http.connection import Connection
+from headrace_plugins.http.dial import Dialler
+from headrace_plugins.http.exchange import Call, Exchange
+from headrace_plugins.http.health import Health
 from headrace_plugins.http.pool import Pool
+from headrace_plugins.http.url import parse_url
+
+MAX_ANSWER = 1 << 20
 
 
 class Transport:
@@ -69,7 +75,8 @@ class Bench:
 
 def bench(requests: int = 0, method: bytes = b"POST", loop: Any = None) -> Bench:
     config = HttpConnectorConfig(url="http://127.0.0.1:9", pipelining=1000, pool_size=1)
-    pool = Pool(parse_url(config.url), config, Context("peer"))
+    ctx = Context("peer")
+    pool = Pool(Dialler(parse_url(config.url), config, None), config, ctx, Health(ctx))
     pool.loop = loop or asyncio.get_running_loop()
     connection, transport = Connection(pool), Transport()
     connection.connection_made(transport)

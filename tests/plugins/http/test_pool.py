@@ -93,6 +93,67 @@ class TestKeepAlive:
             await client.deliver(client.sink_of(connector, path=path), client.events())
         assert [(seen.connection, seen.target) for seen in server.seen] == [(1, "/a"), (1, "/b")]
 
+    async def test_as_old_as_it_may_get_is_closed_though_it_is_busy(self, server: Any, client: Any) -> None:
+        sink = await client.sink(server.url, {"pool_size": 1, "max_age": "50ms"}, timeout="80ms")
+        while server.connections < 4:
+            assert await client.deliver(sink, client.events()) == [None]
+        assert sink.ctx.connector.ctx.metrics["resent"] == 0
+        assert server.most_open <= 2  # our close and our next connection cross
+
+    async def test_too_old_waits_for_its_answers(self, server: Any, client: Any) -> None:
+        gate = asyncio.Event()
+        server.script = [server.answer(wait=gate.wait)]
+        options = {"pool_size": 1, "pipelining": 4, "max_age": "20ms"}
+        sink = await client.sink(server.url, options, timeout="5s")
+        sink.ctx.connector.pool.expect(0.08)
+        delivery = asyncio.create_task(client.deliver(sink, client.events(9)))
+        await server.until(lambda: len(server.seen) == 1)
+        (connection,) = sink.ctx.connector.pool._connections
+        while not connection.retiring:
+            await asyncio.sleep(0.005)
+        gate.set()
+        assert await delivery == [None] * 9
+        assert [seen.connection for seen in server.seen[:5]] == [1, 1, 1, 1, 2]
+
+
+class TestHash:
+    async def test_keeps_a_key_on_one_connection(self, server: Any, client: Any) -> None:
+        sink = await client.sink(server.url, {"pool_type": "hash", "pool_size": 4}, path="/${clientid}")
+        batch = client.events(120)
+        for i, event in enumerate(batch):
+            event.key = event.columns["clientid"] = f"c{i % 12}"
+        assert await client.deliver(sink, batch) == [None] * 120
+        used: dict[str, set[int]] = {}
+        for seen in server.seen:
+            used.setdefault(seen.target, set()).add(seen.connection)
+        assert len(used) == 12
+        assert all(len(connections) == 1 for connections in used.values())
+        assert 1 < server.connections <= 4
+        assert sink.ctx.connector.ctx.metrics.snapshot()["connections"] == server.connections
+
+    async def test_a_hanging_connection_holds_its_own_keys_only(self, server: Any, client: Any) -> None:
+        server.respond = lambda seen: server.hang() if seen.target == "/stuck" else None
+        sink = await client.sink(
+            server.url, {"pool_type": "hash", "pool_size": 2}, path="/${clientid}", timeout="400ms"
+        )
+        batch = client.events(20)
+        for i, event in enumerate(batch):
+            event.key = event.columns["clientid"] = "stuck" if i == 0 else f"c{i}"
+        verdicts = await client.deliver(sink, batch)
+        assert kinds(verdicts[:1]) == ["timeout"]
+        assert verdicts[1:] == [None] * 19
+
+    async def test_a_cancelled_delivery_settles_nothing_more(self, server: Any, client: Any) -> None:
+        server.default = server.hang()
+        sink = await client.sink(server.url, {"pool_type": "hash", "pool_size": 2})
+        settled: list[int] = []
+        writing = asyncio.create_task(sink.write(client.events(6), lambda i, _: settled.append(i)))
+        await server.until(lambda: len(server.seen) >= 1)
+        writing.cancel()
+        await asyncio.wait([writing])
+        await sink.ctx.connector.pool.close()
+        assert settled == []
+
 
 class TestPipelining:
     async def test_sends_ahead_up_to_its_depth(self, server: Any, client: Any) -> None:

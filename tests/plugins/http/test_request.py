@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
+import sys
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +13,8 @@ import pytest
 
 from headrace import UNDEFINED, DeliveryError
 from headrace_plugins.http.request import join_paths
+
+zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
 class TestAddress:
@@ -234,6 +238,33 @@ class TestBody:
         await client.deliver(sink, client.events())
         assert server.seen[0].header("content-encoding") == "gzip"
         assert gzip.decompress(server.seen[0].body) == b"t/1"
+
+    async def test_zstd_says_so(self, server: Any, client: Any) -> None:
+        sink = await client.sink(server.url, compression="zstd", body="${payload}")
+        assert await client.deliver(sink, client.events(2, b"x" * 10_000)) == [None, None]
+        assert server.seen[0].header("content-encoding") == "zstd"
+        assert len(server.seen[0].body) < 100
+        assert zstd.decompress(server.seen[0].body) == b"x" * 10_000
+
+    async def test_delete_has_one_if_told(self, server: Any, client: Any) -> None:
+        sink = await client.sink(server.url, method="DELETE", send_body=True, body="${topic}")
+        await client.deliver(sink, client.events())
+        assert (server.seen[0].method, server.seen[0].body) == ("DELETE", b"t/1")
+        assert server.seen[0].header("content-type") == "application/json"
+
+    async def test_post_has_none_if_told(self, server: Any, client: Any) -> None:
+        sink = await client.sink(server.url, {"pool_size": 1}, send_body=False, path="/${topic|path}")
+        assert await client.deliver(sink, client.events(2)) == [None, None]
+        assert [(seen.body, seen.header("content-length")) for seen in server.seen] == [(b"", "0")] * 2
+        assert server.seen[0].header("content-type") is None
+
+    async def test_longer_than_it_may_be_is_never_sent(self, server: Any, client: Any) -> None:
+        sink = await client.sink(server.url, max_body="1KB", compression="gzip", body="${payload}")
+        events = client.events(1, b"x" * 1024) + client.events(1, b"x" * 1025)
+        good, bad = await client.deliver(sink, events)
+        assert good is None
+        assert (bad.kind, str(bad)) == ("invalid", "the body has 1025 bytes, max_body is 1024")
+        assert len(server.seen) == 1
 
 
 async def test_an_event_that_cannot_be_sent_fails_alone(server: Any, client: Any) -> None:

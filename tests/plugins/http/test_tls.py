@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +12,7 @@ import pytest
 
 from headrace import NotConnected
 from headrace_plugins.http import HttpConnector
-
-KEY = "ec -pkeyopt ec_paramgen_curve:P-256"
-
-
-def openssl(directory: Path, command: str) -> None:
-    subprocess.run(["openssl", *command.split()], cwd=directory, check=True, capture_output=True)
-
-
-def certificate(directory: Path, name: str, alternative: str) -> None:
-    """``name``.pem and ``name``.key, signed by the test's authority."""
-    (directory / "extensions").write_text(f"subjectAltName={alternative}\n")
-    openssl(directory, f"req -newkey {KEY} -nodes -keyout {name}.key -out request -subj /CN={name}")
-    signing = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions"
-    openssl(directory, f"{signing} -days 2 -out {name}.pem")
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and the certificates of a server, of one with another name, and of a client."""
-    directory = tmp_path_factory.mktemp("pki")
-    authority = "-subj /CN=authority -addext keyUsage=critical,keyCertSign"
-    openssl(directory, f"req -x509 -newkey {KEY} -nodes -keyout ca.key -out ca.pem -days 2 {authority}")
-    certificate(directory, "server", "IP:127.0.0.1")
-    certificate(directory, "other", "DNS:other.example")
-    certificate(directory, "client", "DNS:client")
-    return directory
-
-
-@pytest.fixture
-async def secure(server: Any, pki: Path, request: pytest.FixtureRequest) -> Any:
-    """The fault server behind TLS; the parameter names its certificate."""
-    await server.stop()
-    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    name = getattr(request, "param", "server")
-    server.tls.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
-    await server.start()
-    return server
+from rig import until
 
 
 async def test_a_certificate_of_a_trusted_authority_is_accepted(secure: Any, client: Any, pki: Path) -> None:
@@ -127,3 +92,61 @@ async def test_files_that_cannot_be_used_are_told_when_opening(options: dict[str
 async def test_certificates_are_not_read_for_plain_http(client: Any) -> None:
     connector = await client.connector("http://127.0.0.1:1", tls={"ca": "nowhere.pem"})
     assert isinstance(connector, HttpConnector)
+
+
+async def test_a_test_shows_the_certificate(secure: Any, client: Any, pki: Path) -> None:
+    steps = await (await client.connector(secure.url, tls={"ca": pki / "ca.pem"})).test()
+    assert [step.name for step in steps] == ["dns", "tcp", "tls", "http"]
+    facts = steps[2].facts
+    assert (facts["subject"], facts["issuer"], facts["names"]) == ("server", "authority", ["127.0.0.1"])
+    assert facts["expires_in_days"] in (1, 2)
+    assert facts["version"] == "TLSv1.3"
+    assert "server by authority, valid for" in steps[2].detail
+
+
+async def test_a_test_says_why_a_certificate_is_not_accepted(secure: Any, client: Any) -> None:
+    *_, last = await (await client.connector(secure.url)).test()
+    assert (last.name, last.ok) == ("tls", False)
+    assert "unable to get local issuer certificate" in last.detail
+    insecure = await client.connector(secure.url, tls={"insecure": True})
+    assert "not verified" in (await insecure.test())[2].detail
+
+
+def renew(directory: Path, pki: Path, name: str) -> None:
+    """Put other files in the place of the client's certificate, as whoever renews it would."""
+    for kind in ("pem", "key"):
+        shutil.copy(pki / f"{name}.{kind}", directory / f"new.{kind}")
+        (directory / f"new.{kind}").replace(directory / f"mine.{kind}")
+
+
+async def test_a_renewed_certificate_is_used_without_a_restart(
+    secure: Any, client: Any, pki: Path, tmp_path: Path
+) -> None:
+    secure.tls.verify_mode = ssl.CERT_REQUIRED
+    secure.tls.load_verify_locations(pki / "ca.pem")
+    who: list[str] = []
+    secure.on_connect = lambda writer: who.append(writer.get_extra_info("peercert")["subject"][0][0][1])
+    renew(tmp_path, pki, "client")
+    tls = {"ca": pki / "ca.pem", "cert": tmp_path / "mine.pem", "key": tmp_path / "mine.key"}
+    sink = await client.sink(secure.url, {"tls": tls, "pool_size": 1})
+    assert await client.deliver(sink, client.events(2)) == [None] * 2
+    renew(tmp_path, pki, "other")
+    await secure.until(lambda: secure.open == 0)
+    assert await client.deliver(sink, client.events(2)) == [None] * 2
+    assert who == ["client", "other"]
+
+
+async def test_files_that_cannot_be_used_leave_the_old_certificate(
+    secure: Any, client: Any, pki: Path, tmp_path: Path, caplog: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    renew(tmp_path, pki, "client")
+    tls = {"ca": pki / "ca.pem", "cert": tmp_path / "mine.pem", "key": tmp_path / "mine.key"}
+    sink = await client.sink(secure.url, {"tls": tls, "pool_size": 1, "max_inactive": "50ms"}, timeout="400ms")
+    connector = sink.ctx.connector
+    (tmp_path / "mine.pem").write_text("half a certifi")
+    await until(lambda: "cannot use the certificates" in (connector.ctx.status.last_error or ""))
+    assert await client.deliver(sink, client.events(2)) == [None] * 2
+    assert [record.message for record in caplog.records if "the old ones stay in use" in record.message]
+    renew(tmp_path, pki, "other")
+    await until(lambda: any("are in use" in record.message for record in caplog.records))

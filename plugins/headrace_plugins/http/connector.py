@@ -1,0 +1,108 @@
+"""The http connector: one server, and what its sinks share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from headrace import Connector, Context, NotConnected, TestStep
+from headrace_plugins.http.check import Checker
+from headrace_plugins.http.config import HttpConnectorConfig
+from headrace_plugins.http.dial import Dialler
+from headrace_plugins.http.exchange import Answer, Call, Exchange, ask
+from headrace_plugins.http.health import Health
+from headrace_plugins.http.pool import HashedPool, Pool
+from headrace_plugins.http.tls import Certificates
+from headrace_plugins.http.url import parse_url
+
+__all__ = ["HttpConnector"]
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the files of the certificates."""
+
+
+class HttpConnector(Connector[HttpConnectorConfig]):
+    """An HTTP/1.1 server: address, headers, TLS, and a pool of keep-alive connections that its sinks share."""
+
+    name = "http"
+
+    def __init__(self, config: HttpConnectorConfig, ctx: Context) -> None:
+        super().__init__(config, ctx)
+        self.url = parse_url(config.url)
+        self._certificates = Certificates(config.tls) if self.url.tls else None
+        self._health = Health(ctx)
+        self._dialler = Dialler(self.url, config, self._certificates)
+        self.origin = self._dialler.origin
+        """What the target of a request does not say of its address."""
+        self.pool = self._make_pool()
+        self._checker = Checker(self._dialler, config, self.ask)
+        self._tasks: list[asyncio.Task[None]] = []
+        ctx.metrics.gauge("connections", lambda: self.pool.connections)
+
+    def _make_pool(self) -> Pool | HashedPool:
+        if self.config.pool_type == "hash":
+            return HashedPool(
+                [Pool(self._dialler, self.config, self.ctx, self._health, 1) for _ in range(self.config.pool_size)]
+            )
+        return Pool(self._dialler, self.config, self.ctx, self._health)
+
+    async def open(self) -> None:
+        """Read the certificates. Nothing is connected before there is something to send, but for the health check."""
+        if self._certificates:
+            self._certificates.load()
+        self.pool.open()
+        await self._end_tasks()
+        if self._certificates and self._certificates.files:
+            self._spawn(self._follow_certificates(self._certificates))
+        if self.config.health_check:
+            self._spawn(self._checker.watch(self._health.of_probe))
+
+    async def send(self, call: Call, exchanges: list[Exchange]) -> None:
+        """Returns when all of them are settled. If cancelled, settles no more of them."""
+        await call.through(self.pool, exchanges)
+
+    async def ask(self, request: bytes, timeout: float) -> Answer:
+        """The answer to one request that is no delivery; DeliveryError if there is none.
+
+        It goes over a connection of its own, so that it tells of connecting too, and waits for nobody.
+        """
+        aside = Context(self.ctx.name, log=self.log)  # nothing of it is counted or shown
+        pool = Pool(self._dialler, self.config, aside, Health(aside), 1)
+        pool.open()
+        pool.expect(timeout)
+        try:
+            return await ask(pool, request, timeout)
+        finally:
+            await pool.close()
+
+    async def health(self) -> None:
+        await self._checker.health()
+
+    async def test(self) -> list[TestStep]:
+        return await self._checker.test()
+
+    async def close(self) -> None:
+        await self._end_tasks()
+        await self.pool.close()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+    async def _end_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow_certificates(self, certificates: Certificates) -> None:
+        """When a file changes, new connections use it, and those there are take no new requests."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            try:
+                if certificates.renew():
+                    self.log.info("%s: the certificates changed and are in use", self.ctx.name)
+                    self.pool.retire()
+            except NotConnected as exc:
+                self.ctx.status.error(str(exc))
+                self.log.warning("%s: %s; the old ones stay in use", self.ctx.name, exc)

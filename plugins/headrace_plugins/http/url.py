@@ -1,0 +1,109 @@
+"""What a URL means: where to connect, and what the request line says."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote, urlsplit
+
+__all__ = ["Proxy", "Url", "mask_url", "parse_proxy", "parse_url", "without_user"]
+
+_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+_SENSITIVE_QUERY = re.compile(
+    r"([?&][^=&]*(?:auth|code|credential|key|passw|pwd|secret|sig|token)[^=&]*)=[^&]*", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Url:
+    """A connector's address. ``path`` and ``query`` may hold placeholders."""
+
+    tls: bool
+    host: str
+    port: int
+    path: str
+    query: str
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
+
+
+def parse_url(url: str) -> Url:
+    """ValueError with a reason if this is no address to send to."""
+    if _UNSAFE.search(url):
+        raise ValueError("a URL has no spaces and no control characters")
+    parts = _split(url)
+    if not parts.scheme or (parts.netloc == "" and not url.startswith(("http:", "https:"))):
+        raise ValueError("the URL has no scheme; write http://host or https://host")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"unsupported scheme {parts.scheme!r}; only http and https")
+    if "${" in parts.netloc:
+        raise ValueError("the host must be literal; placeholders may stand in the path and the query")
+    if not parts.hostname:
+        raise ValueError("the URL has no host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("user and password belong in a header")  # taken out before by HttpConnectorConfig
+    if parts.fragment:
+        raise ValueError("a URL to send to has no fragment ('#…')")
+    tls = parts.scheme == "https"
+    try:
+        host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{parts.hostname!r} is no host name") from None
+    return Url(tls, host, parts.port or (443 if tls else 80), parts.path, parts.query)
+
+
+def mask_url(url: str) -> str:
+    """The URL for people: values of parameters that look like credentials are masked."""
+    return _SENSITIVE_QUERY.sub(r"\1=***", url)
+
+
+def _split(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    if parts.port == 0:  # reading the port checks it
+        raise ValueError("port 0 is no port to send to")
+    return parts
+
+
+def without_user(url: str) -> tuple[str, str | None]:
+    """The URL without ``user:password@``, and the Authorization header that says the same."""
+    found = re.match(r"([a-z]+://)([^/?#]*)@", url, re.IGNORECASE)
+    if not found:
+        return url, None
+    user, _, password = found[2].partition(":")
+    credentials = f"{unquote(user)}:{unquote(password)}".encode()
+    return found[1] + url[found.end() :], f"Basic {base64.b64encode(credentials).decode()}"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy, and who we are to it."""
+
+    host: str
+    port: int
+    authorization: str
+    """The value of the Proxy-Authorization header, if it wants one."""
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_proxy(url: str) -> Proxy:
+    """ValueError with a reason if this is no proxy to go through."""
+    bare, authorization = without_user(url)
+    found = parse_url(bare)
+    if found.tls:
+        raise ValueError("a proxy is spoken to in plain HTTP: write http://host:port")
+    if found.path.strip("/") or found.query:
+        raise ValueError("a proxy is http://host:port and nothing more")
+    return Proxy(found.host, found.port, authorization or "")
