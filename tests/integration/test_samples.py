@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from ruamel.yaml import YAML
 
@@ -72,6 +73,18 @@ async def test_device_events(run: Any, receiver: Any, free_port: int) -> None:
     await receiver.got(2)
     assert receiver.targets == ["/devices/sensor7"] * 2
     assert [(body["clientid"], body["online"]) for body in receiver.json()] == [("sensor7", True), ("sensor7", False)]
+
+
+async def test_http_in(run: Any, free_port: int, tmp_path: Path) -> None:
+    file = tmp_path / "readings.jsonl"
+    await run(sample("http_in.yaml", ("127.0.0.1:8090", f"127.0.0.1:{free_port}"), ("readings.jsonl", str(file))))
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{free_port}/in/plant/7"
+        async with session.post(url, json=[{"temp": 20.5}, {"temp": 21}]) as answer:
+            assert answer.status == 202
+    await until(lambda: file.exists() and file.read_text().count("\n") == 2, 10, "two lines in the file")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(row["topic"], row["temp"]) for row in rows] == [("plant/7", 20.5), ("plant/7", 21)]
 
 
 @pytest.mark.mosquitto
