@@ -86,6 +86,8 @@ def base64_decode(value: Any, option: Any = "", other: Any = "") -> str | bytes:
     if "no_padding" in options:
         digits = digits.rstrip(b"=")
         digits += b"=" * (-len(digits) % 4)
+    if "urlsafe" in options and not {*b"+/"}.isdisjoint(digits):
+        raise ValueError("not base64 that is safe in URLs: it has + or /")
     try:
         return from_bytes(base64.b64decode(digits, b"-_" if "urlsafe" in options else None, validate=True))
     except binascii.Error as exc:

@@ -14,12 +14,31 @@ _SECONDS: Final = 0.25
 """How long one match may take: some patterns need exponential time on some texts."""
 
 
+# Perl's escapes that the package spells otherwise.
+_ESCAPE: Final = regex.compile(r"\\Q(.*?)(?:\\E|\Z)|\\x\{([0-9A-Fa-f]{1,6})\}|\\(.)", regex.DOTALL)
+_ESCAPES: Final = {
+    "Z": r"(?=\n?\Z)",
+    "z": r"\Z",
+    "e": r"\x1b",
+    "v": r"[\n-\r\x85]",
+    "V": r"[^\n-\r\x85]",
+    "H": r"[^\t \xa0]",
+}
+
+
+def _ours(found: regex.Match[str]) -> str:
+    quoted, code, letter = found.groups()
+    if quoted is not None:
+        return regex.escape(quoted)
+    return f"\\U{int(code, 16):08x}" if code else _ESCAPES.get(letter, found[0])
+
+
 @lru_cache(maxsize=1000)
 def _compiled(pattern: str) -> regex.Pattern[str]:
     if len(pattern) > 10_000:
         raise ValueError("the pattern is longer than 10000 characters")
     try:
-        return regex.compile(pattern, regex.ASCII)
+        return regex.compile(_ESCAPE.sub(_ours, pattern), regex.ASCII)
     except (regex.error, OverflowError, RecursionError) as exc:
         raise ValueError(f"{pattern!r} is no regular expression: {exc}") from None
 

@@ -14,7 +14,8 @@ _BLANKS: Final = " \t\n\v\f\r\x85\u200e\u200f\u2028\u2029"
 
 @function(kind="str")
 def lower(value: Any) -> str:
-    return string(value).lower()
+    text = string(value)  # each character alone: a sigma at the end of a word is like any other
+    return text.lower() if text.isascii() else "".join(map(str.lower, text))
 
 
 @function(kind="str")
