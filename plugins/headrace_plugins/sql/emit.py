@@ -7,7 +7,8 @@ nothing of the query gets into it in any other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -52,6 +53,20 @@ class Emitter(Names):
     def __init__(self, resolve: Callable[[Call], Function], constants: dict[str, Any]) -> None:
         super().__init__(constants)
         self._resolve = resolve
+        self._certain = True
+
+    @contextmanager
+    def _maybe(self) -> Iterator[None]:
+        """Code that some events may never come to: the right side of AND and OR, the branches of a CASE."""
+        before, self._certain = self._certain, False
+        yield
+        self._certain = before
+
+    def _never(self, at: int, message: str, hint: str = "") -> Code:
+        """What fails for every event that comes to it. If all do, the query is refused."""
+        if self._certain:
+            raise Problem(at, message, hint)
+        return Code(f"fail({message!r})", raises=True)
 
     # -- values
 
@@ -88,11 +103,11 @@ class Emitter(Names):
         match expr:
             case Range(first, last, at):
                 if last < first - 1:
-                    raise Problem(at, f"the range [{first}..{last}] runs backwards")
+                    return self._never(at, f"the range [{first}..{last}] runs backwards")
                 return Code(f"list(range({first}, {last + 1}))", "list")
             case Slice(path, first, last, at):
                 if first == 0 or last == 0:
-                    raise Problem(at, "an index of a slice is never 0", "elements count from 1")
+                    return self._never(at, "an index of a slice is never 0", "elements count from 1")
                 return Code(f"sliced({self.path(path, scope).text}, {first}, {last})", "list", raises=True)
             case ListOf(items):
                 codes = [self.value(item, scope) for item in items]
@@ -194,7 +209,9 @@ class Emitter(Names):
         """The code of a condition, a Python boolean. ``branch``: a WHEN, where what is not true is passed over."""
         match expr:
             case And(items) | Or(items):
-                codes = [self.condition(item, scope) for item in items]
+                codes = [self.condition(items[0], scope)]
+                with self._maybe():
+                    codes += [self.condition(item, scope) for item in items[1:]]
                 word = " and " if isinstance(expr, And) else " or "
                 return Code(f"({word.join(code.text for code in codes)})", "bool", raises=_any_raises(codes))
             case Not(operand):
@@ -213,7 +230,7 @@ class Emitter(Names):
                 return self._truth(expr, scope, branch)
             case Literal(bool()):
                 return self.value(expr, scope)
-        raise Problem(expr.at, "this is no condition", "compare it with something: payload.n > 0")
+        return self._never(expr.at, "this is no condition", "compare it with something: payload.n > 0")
 
     def _truth(self, expr: Call | Path, scope: Scope, branch: bool) -> Code:
         code = self.value(expr, scope)
@@ -223,7 +240,8 @@ class Emitter(Names):
             if branch:
                 return Code(f"({code.text} is True)", "bool", raises=code.raises)
             if code.kind != "any":
-                raise Problem(expr.at, f"{expr.name}() gives no boolean, so it is no condition", "compare its result")
+                message = f"{expr.name}() gives no boolean, so it is no condition"
+                return self._never(expr.at, message, "compare its result")
             return Code(f"truth_of_call({code.text})", "bool", raises=True)
         return Code(f"truth({code.text})", "bool", raises=True)
 
@@ -255,25 +273,31 @@ class Emitter(Names):
         return Code(f"between({_joined(codes)})", "bool", raises=True)
 
     def _case(self, case: Case, scope: Scope) -> Code:
-        tests: list[Code] = []
-        if case.subject is None:
-            tests = [self.condition(condition, scope, branch=True) for condition, _ in case.whens]
-        else:
-            subject = self.value(case.subject, scope)
-            first, again = self.bound(subject)
-            for condition, _ in case.whens:
-                if isinstance(condition, Condition):
-                    raise Problem(condition.at, "CASE x WHEN takes a value, CASE WHEN a condition")
-                other = self.value(condition, scope)
-                test = f"{first} == {other.text}" if other.kind == "str" else f"among({first}, ({other.text},))"
-                tests.append(Code(test, raises=subject.raises or other.raises))
-                first = again
-        values = [self.value(value, scope) for _, value in case.whens]
-        default = UNDEFINED_CODE if case.default is None else self.value(case.default, scope)
+        tests = list(self._searched(case, scope) if case.subject is None else self._simple(case.subject, case, scope))
+        with self._maybe():
+            values = [self.value(value, scope) for _, value in case.whens]
+            default = UNDEFINED_CODE if case.default is None else self.value(case.default, scope)
         text = "".join(f"{value.text} if {test.text} else " for test, value in zip(tests, values, strict=True))
         codes = [*values, default]
         kind = codes[0].kind if len({code.kind for code in codes}) == 1 else "any"
         return Code(f"({text}{default.text})", kind, raises=_any_raises([*tests, *codes]))
+
+    def _searched(self, case: Case, scope: Scope) -> Iterator[Code]:
+        yield self.condition(case.whens[0][0], scope, branch=True)
+        with self._maybe():
+            for condition, _ in case.whens[1:]:
+                yield self.condition(condition, scope, branch=True)
+
+    def _simple(self, subject: Expr, case: Case, scope: Scope) -> Iterator[Code]:
+        code = self.value(subject, scope)
+        first, again = self.bound(code)
+        for condition, _ in case.whens:
+            if isinstance(condition, Condition):
+                raise Problem(condition.at, "CASE x WHEN takes a value, CASE WHEN a condition")
+            other = self.value(condition, scope)
+            test = f"{first} == {other.text}" if other.kind == "str" else f"among({first}, ({other.text},))"
+            yield Code(test, raises=code.raises or other.raises)
+            first = again
 
     # -- functions
 

@@ -7,6 +7,7 @@ from typing import Final
 __all__ = ["QUERY_FILE", "EvaluationError", "Problem", "SqlError"]
 
 QUERY_FILE: Final = "<query>"
+_NO_FUNCTIONS: Final = (".sql.runtime", ".sql.comparison", "headrace.events")
 
 
 class SqlError(ValueError):
@@ -88,6 +89,6 @@ def _function_of(exc: Exception) -> str:
     while trace is not None and trace.tb_frame.f_code.co_filename != QUERY_FILE:
         trace = trace.tb_next
     called = trace.tb_next if trace is not None else None
-    if called is None or called.tb_frame.f_globals.get("__name__", "").endswith((".sql.runtime", "headrace.events")):
+    if called is None or called.tb_frame.f_globals.get("__name__", "").endswith(_NO_FUNCTIONS):
         return ""
     return called.tb_frame.f_code.co_name.rstrip("_")

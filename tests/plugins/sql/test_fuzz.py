@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from headrace import UNDEFINED, Event
 from headrace_plugins.sql import SqlError
+from headrace_plugins.sql.comparison import like
 from headrace_plugins.sql.compiler import Compiled, Surroundings, compile_query
 from headrace_plugins.sql.errors import EvaluationError
 from headrace_plugins.sql.functions import BUILTINS
 from headrace_plugins.sql.functions.state import Store
 from headrace_plugins.sql.parser import parse
-from headrace_plugins.sql.runtime import like
 
 WORDS = [
     *("SELECT", "FOREACH", "DO", "INCASE", "FROM", "WHERE", "AS", "AND", "OR", "NOT", "IN", "CASE", "WHEN", "THEN"),

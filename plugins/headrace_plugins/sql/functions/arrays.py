@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace_plugins.sql.comparison import among
 from headrace_plugins.sql.functions.arguments import array, integer
 from headrace_plugins.sql.functions.base import function
-from headrace_plugins.sql.runtime import among
 
 
 @function()
