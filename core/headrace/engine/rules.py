@@ -17,7 +17,7 @@ from headrace.components import Inputs, Transform
 from headrace.engine.tally import RuleTally
 from headrace.events import UNDEFINED, Event
 from headrace.metrics import Status
-from headrace.topics import TopicIndex, event_topics
+from headrace.topics import TopicIndex, event_topics, problem
 
 __all__ = ["Rule", "RuleSet"]
 
@@ -224,7 +224,8 @@ class RuleSet:
             if entry is rule:
                 self._index(inputs, rule)
             for source in rule.sources if rule.sources is not None else (None,):
-                self.filters.setdefault(source, set()).update(inputs.topics, inputs.events)
+                names = {*inputs.topics, *inputs.events}
+                self.filters.setdefault(source, set()).update(name for name in names if not problem(name))
 
     def _shared_paths(self) -> set[tuple[Inputs, frozenset[str] | None, tuple[str, ...]]]:
         """The guards worth a hash: those that two rules or more have in common."""
