@@ -78,6 +78,7 @@ class Surroundings:
     max_rows: int = 10_000
     functions: Mapping[str, Function] | None = None
     store: Any = None
+    strict: bool = False
 
 
 def compile_query(text: str, query: Query, around: Surroundings) -> Compiled:
@@ -103,7 +104,7 @@ class _Compiler:
         self._stores: dict[str, Function] = {}
 
     def _resolve(self, call: Call) -> Function:
-        function = lookup(call, self.around.functions)
+        function = lookup(call, self.around.functions, strict=self.around.strict)
         if function.first != "store":
             return function
         if function.name not in self._stores:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 __all__ = [
+    "EXACT",
     "HEAD",
     "TAIL",
     "And",
@@ -48,6 +49,7 @@ class End:
     name: str
 
 
+EXACT: Final = ("$bridges/", "$sources/")
 HEAD: Final = End("head")
 TAIL: Final = End("tail")
 
@@ -213,6 +215,15 @@ class Topic:
     filter: str
     names: tuple[tuple[str, int], ...]
     at: int
+
+    @property
+    def exact(self) -> bool:
+        """Is it the name of messages from another system, which is compared as it is?"""
+        return self.filter.startswith(EXACT)
+
+    @property
+    def wild(self) -> bool:
+        return not {"+", "#"}.isdisjoint(self.filter.split("/"))
 
 
 @dataclass(frozen=True, slots=True)

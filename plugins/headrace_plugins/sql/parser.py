@@ -102,10 +102,13 @@ class _Parser(ExpressionParser):
                 names[column] = i
                 levels[i] = "+"
         filter = "/".join(levels)
+        topic = Topic(filter, tuple(names.items()), at)
         wrong = problem(filter)
-        if wrong:
+        if not wrong and topic.exact and topic.wild:
+            wrong = "such a name is compared as it is, without wildcards"
+        if wrong and not self.strict:  # EMQX takes it, and then it matches nothing
             raise self.error(at, f"{name!r} is no topic filter: {wrong}")
-        return Topic(filter, tuple(names.items()), at)
+        return topic
 
     def _where(self) -> Expr | None:
         if not self.take_keyword("WHERE"):

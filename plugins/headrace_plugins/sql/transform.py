@@ -15,7 +15,7 @@ from headrace_plugins.sql.explain import Probe, steps_of_where, why_none
 from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
-from headrace_plugins.sql.nodes import Expr
+from headrace_plugins.sql.nodes import EXACT, Expr
 from headrace_plugins.sql.parser import parse
 
 __all__ = ["Sql", "SqlConfig"]
@@ -23,16 +23,14 @@ __all__ = ["Sql", "SqlConfig"]
 
 def _check(query: str, info: ValidationInfo) -> str:
     known = (info.context or {}).get("functions")
-    parsed = parse(query, strict=info.data.get("strict", False), escapes=info.data.get("escapes", False))
-    compile_query(query, parsed, Surroundings(functions=None if known is None else _named(known)))
+    strict = info.data.get("strict", False)
+    parsed = parse(query, strict=strict, escapes=info.data.get("escapes", False))
+    compile_query(query, parsed, Surroundings(functions=None if known is None else _named(known), strict=strict))
     return query
 
 
 def _named(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Function]:
     return {name: Function.of(name, call) for name, call in functions.items()}
-
-
-_EVENTS = ("$events/", "$bridges/", "$sources/")
 
 
 class SqlConfig(ComponentConfig):
@@ -55,7 +53,8 @@ class Sql(Transform[SqlConfig]):
     def __init__(self, config: SqlConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
         self.query = parse(config.query, strict=config.strict, escapes=config.escapes)
-        self._around = Surroundings(ctx.name, config.max_rows, _named(ctx.functions), store_of(ctx.pipeline))
+        functions, store = _named(ctx.functions), store_of(ctx.pipeline)
+        self._around = Surroundings(ctx.name, config.max_rows, functions, store, config.strict)
         self._compiled = compile_query(config.query, self.query, self._around)
 
     @property
@@ -81,8 +80,9 @@ class Sql(Transform[SqlConfig]):
         }
 
     def inputs(self) -> Inputs:
-        names = [topic.filter for topic in self.query.topics]
-        events = tuple(name for name in names if name.startswith(_EVENTS))
+        # what is compared exactly matches nothing if it has a wildcard
+        names = [topic.filter for topic in self.query.topics if not (topic.exact and topic.wild)]
+        events = tuple(name for name in names if name.startswith(("$events/", *EXACT)))
         return Inputs(tuple(name for name in names if name not in events), events)
 
     def explain(self, event: Event) -> Explanation:

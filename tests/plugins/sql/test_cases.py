@@ -15,6 +15,8 @@ from headrace_plugins.sql import Sql
 CHANGED = [case for difference in differences.DIFFERENCES for case in difference["cases"]]
 CHANGED_IDS = {case.get("id") for case in CHANGED}
 AS_IN_EMQX = [case for case in differences.CASES if case["id"] not in CHANGED_IDS]
+# What the reference of the language says, place by place.
+MORE_CASES = sql.load(Path(__file__).with_name("more_cases.json"))
 # Queries EMQX does not have and headrace does, unless it is asked to be strict.
 MORE = ("pub-parse_error-029", "pub-parse_error-030")
 
@@ -29,6 +31,13 @@ def test_as_in_emqx(case: dict[str, Any]) -> None:
 def test_other_than_emqx(case: dict[str, Any]) -> None:
     got = sql.outcome(case, Sql)
     assert sql.agrees(case, got), str(got)
+
+
+@pytest.mark.parametrize("area", sorted({case["area"] for case in MORE_CASES}))
+def test_as_the_reference_says(area: str) -> None:
+    of_area = [case for case in MORE_CASES if case["area"] == area]
+    failed = {case["id"]: str(got) for case in of_area if not sql.agrees(case, got := sql.outcome(case, Sql))}
+    assert failed == {}
 
 
 def test_only_quirks_are_changed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from headrace_plugins.sql.errors import Problem
 from headrace_plugins.sql.functions import (
@@ -35,12 +36,22 @@ AREAS = (
     *(arrays, maps, digests, codecs, terms, dates, state, programs),
 )
 _OWN_MODULE = "emqx_rule_funcs."
+_BEYOND_EMQX = {"coalesce": 2, "coalesce_ne": 2, "COALESCE": None, "msgpack_decode": None, "cbor_decode": None}
+"""What EMQX does not have: functions, and arguments beyond so many."""
 
 
-def lookup(call: Call, others: Mapping[str, Function] | None) -> Function:
-    """The built-in or plugin's function a call means. Problem if there is none, or if it takes other arguments."""
+def lookup(call: Call, others: Mapping[str, Function] | None, *, strict: bool = False) -> Function:
+    """The built-in or plugin's function a call means. Problem if there is none, or if it takes other arguments.
+
+    ``strict``: without what EMQX does not have.
+    """
     name = call.name.removeprefix(_OWN_MODULE)
     function = BUILTINS.get(name) or (others or {}).get(name)
+    if strict and name in _BEYOND_EMQX:
+        most = _BEYOND_EMQX[name]
+        if most is None:
+            raise Problem(call.at, f"EMQX has no function {name}()", "leave out strict: true to use it")
+        function = replace(BUILTINS[name], most=most)
     if function is None and others is None:
         return Function(name, lambda *_: None, 0, None)
     if function is None:
