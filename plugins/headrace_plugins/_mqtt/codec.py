@@ -69,7 +69,7 @@ PROPERTIES: Mapping[int, tuple[str, int]] = {
 }
 _IDS = {name: (id, kind) for id, (name, kind) in PROPERTIES.items()}
 _WIDTH = {_BYTE: 1, _U16: 2, _U32: 4}
-_REPEATED = {11}  # a message that matches several subscriptions carries several
+_REPEATED = {11}  # a message that matches several subscriptions carries several: then they are a list
 
 IN_CONNECT = frozenset({17, 21, 22, 23, 25, 33, 34, 38, 39})
 IN_WILL = frozenset({1, 2, 3, 8, 9, 24, 38})
@@ -99,7 +99,10 @@ def decode_properties(data: bytes, pos: int, end: int, allowed: frozenset[int]) 
             found.setdefault(name, []).append(value)
         elif name not in found:
             found[name] = value
-        elif id not in _REPEATED:
+        elif id in _REPEATED:
+            before = found[name]
+            found[name] = [*before, value] if isinstance(before, list) else [before, value]
+        else:
             raise ProtocolError(f"{name} is there twice", PROTOCOL_ERROR)
     return found, stop
 
@@ -294,7 +297,7 @@ def encode_properties(properties: Mapping[str, Any]) -> bytes:
     out = bytearray()
     for name, value in properties.items():
         id, kind = _IDS[name]
-        for one in value if kind == _PAIR else (value,):
+        for one in value if isinstance(value, list) else (value,):
             out.append(id)
             if kind == _PAIR:
                 out += encode_string(one[0]) + encode_string(one[1])

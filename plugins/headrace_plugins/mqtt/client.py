@@ -8,9 +8,10 @@ PUBREC before anybody has the message, and loses it in a crash.
 
 from __future__ import annotations
 
+import socket
 import time
 from importlib.metadata import version
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -22,9 +23,10 @@ from headrace_plugins._mqtt import codec, framing
 __all__ = ["BulkClient", "PahoClient", "StockClient", "unfit"]
 
 READ_BYTES = 1 << 16
+Transport = Literal["tcp", "websockets", "unix"]
 PRIVATE = (
-    "_in_packet", "_last_bytes_received", "_loop_rc_handle", "_packet_handle", "_packet_queue", "_ping_t", "_protocol",
-    "_sock", "_sock_recv",
+    "_create_socket_connection", "_in_packet", "_last_bytes_received", "_loop_rc_handle", "_packet_handle",
+    "_packet_queue", "_ping_t", "_protocol", "_sock", "_sock_recv",
 )  # fmt: skip
 """What ``BulkClient`` uses of paho besides its public names."""
 
@@ -48,21 +50,43 @@ class PahoClient(paho.Client):
 
     max_qos: ClassVar[int]
 
-    def __init__(self, clientid: str, v5: bool, receiver: Receiver) -> None:
+    def __init__(self, clientid: str, v5: bool, receiver: Receiver, transport: Transport = "tcp") -> None:
         super().__init__(
             CallbackAPIVersion.VERSION2,
             clientid,
             clean_session=None if v5 else False,
             protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
+            transport=transport,
             manual_ack=True,
             reconnect_on_failure=False,
         )
         self.receiver = receiver
         self.v5 = v5
+        self.dialled: socket.socket | None = None
+        """The newest socket, before TLS: paho forgets one on which the rest does not work."""
 
     def send_answers(self, packets: bytes) -> None:
         """Send PUBACKs, PUBRECs and PUBCOMPs of four bytes each."""
         raise NotImplementedError
+
+    def _create_socket_connection(self) -> socket.socket:
+        self.dialled = super()._create_socket_connection()
+        return self.dialled
+
+    def _create_unix_socket_connection(self) -> socket.socket:
+        self.dialled = socket.socket(socket.AF_UNIX)
+        self.dialled.settimeout(self.connect_timeout)
+        self.dialled.connect(self.host)
+        return self.dialled
+
+    def pending(self) -> int:
+        """Bytes TLS has decrypted and nobody has read: the selector knows nothing of them."""
+        sock: Any = self.socket()
+        return sock.pending() if hasattr(sock, "pending") else 0
+
+    def waits_for_ping(self) -> bool:
+        """A ping is not answered yet."""
+        return bool(getattr(self, "_ping_t", 0))
 
     def forgive_ping(self) -> None:
         """We do not read, so no answer to a ping is a bad sign."""
@@ -80,8 +104,8 @@ class BulkClient(PahoClient):
 
     max_qos = 2
 
-    def __init__(self, clientid: str, v5: bool, receiver: Receiver) -> None:
-        super().__init__(clientid, v5, receiver)
+    def __init__(self, clientid: str, v5: bool, receiver: Receiver, transport: Transport = "tcp") -> None:
+        super().__init__(clientid, v5, receiver, transport)
         self._topics = codec.Topics()
         self._rest = framing.Rest()
 
@@ -144,8 +168,8 @@ class StockClient(PahoClient):
 
     max_qos = 1
 
-    def __init__(self, clientid: str, v5: bool, receiver: Receiver) -> None:
-        super().__init__(clientid, v5, receiver)
+    def __init__(self, clientid: str, v5: bool, receiver: Receiver, transport: Transport = "tcp") -> None:
+        super().__init__(clientid, v5, receiver, transport)
         self.on_message = self._take
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
@@ -182,4 +206,11 @@ def connect_properties(session_expiry: int, receive_maximum: int) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own gap
     properties.SessionExpiryInterval = session_expiry
     properties.ReceiveMaximum = receive_maximum
+    return properties
+
+
+def subscribe_properties(identifier: int) -> Properties:
+    """Properties of SUBSCRIBE: say with each message that it is for this subscription."""
+    properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho's own gap
+    properties.SubscriptionIdentifier = identifier
     return properties

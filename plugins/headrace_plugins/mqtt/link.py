@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
@@ -13,18 +13,39 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headrace import Event, NotConnected, now_ms
 from headrace_plugins._mqtt.intake import Chunk, Incoming, Intake
-from headrace_plugins.mqtt.client import PahoClient, connect_properties
-from headrace_plugins.mqtt.config import MqttConfig, TlsOptions
+from headrace_plugins.mqtt.client import PahoClient, subscribe_properties
+from headrace_plugins.mqtt.config import MqttConfig
+from headrace_plugins.mqtt.dial import TRANSPORTS, dial, in_words
+from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, identifier
 
-__all__ = ["Link", "WrongVersion"]
+__all__ = ["Link", "Lost", "NoAnswer", "WrongVersion"]
 
 TICK = 1.0
 FILTERS_A_PACKET = 100
 UNSUPPORTED = "Unsupported protocol version"
+TAKEN_OVER = 0x8E
+RETAIN = {
+    "new_only": SubscribeOptions.RETAIN_SEND_IF_NEW_SUB,
+    "all": SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE,
+    "ignore": SubscribeOptions.RETAIN_DO_NOT_SEND,
+}
 
 
 class WrongVersion(NotConnected):
     """The broker does not speak this version of MQTT."""
+
+
+class NoAnswer(NotConnected):
+    """The broker closed the connection instead of answering to CONNECT."""
+
+
+class Lost(NamedTuple):
+    """How a link ended."""
+
+    error: NotConnected
+    taken_over: bool
+    closed: bool
+    """The other side closed the connection, for a reason we were not told."""
 
 
 class MakeEvent(Protocol):
@@ -50,14 +71,22 @@ class Link:
     ) -> None:
         self.lost: str | None = None
         """Why it is no more, once it is."""
-        self.on_lost: Callable[[NotConnected], None] = lambda error: None
-        self.accepted = False
-        """The broker has agreed to it."""
+        self.on_lost: Callable[[Lost], None] = lambda lost: None
+        self.on_dropped: Callable[[bytes], None] | None = None
+        """Takes what Mosquitto says it has dropped; None if that is an event."""
+        self.accepted_at: float | None = None
+        """When the broker agreed to it."""
+        self.identifies = v5
+        """It tells with a message which subscriptions it is for."""
+        self.shares = True
+        """It knows shared subscriptions, as far as we were told."""
         self.session_present = False
         self.version = 5 if v5 else 4
         self.incoming = Incoming(intake, self)
         self.before: dict[bytes, tuple[Chunk, Event]] = {}
         """QoS 1 messages of ``after`` that the broker is to send again, by packet id."""
+        self.copies: Copies | None = None
+        """Set if the broker may send a message several times, each with the identifiers of its subscriptions."""
         self._config = config
         self._intake = intake
         self._after = after
@@ -70,10 +99,13 @@ class Link:
         self._ticker: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._connack: asyncio.Future[None] = self._loop.create_future()
-        self._subacks: dict[int | None, asyncio.Future[list[ReasonCode]]] = {}
-        self._client = client(clientid, v5, self)
+        self._answers: dict[int | None, asyncio.Future[list[ReasonCode]]] = {}
+        self._pinged_at: float | None = None
+        self._read_at = self._heard_at = 0.0  # of anything, of messages
+        self._skip_retained = config.retained == "ignore"
+        self._client = client(clientid, v5, self, TRANSPORTS[config.scheme])
         self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
+        self._client.on_subscribe = self._client.on_unsubscribe = self._on_answer
         self._client.on_disconnect = self._on_disconnect
         self._client.on_socket_close = self._on_socket_close
 
@@ -81,14 +113,14 @@ class Link:
 
     async def connect(self) -> None:
         """Connect and wait for the broker's consent. NotConnected says why it did not work."""
-        dial = self._loop.run_in_executor(None, self._dial)  # it blocks: name, TCP, TLS
+        dialling = self._loop.run_in_executor(None, dial, self._client, self._config)
         try:
-            await asyncio.shield(dial)
+            await asyncio.shield(dialling)
         except asyncio.CancelledError:
-            dial.add_done_callback(self._abandon)
+            dialling.add_done_callback(self._abandon)
             raise
         except (OSError, ValueError) as error:
-            raise NotConnected(f"cannot connect to {self._config.url}: {_plain(error)}") from error
+            raise NotConnected(f"cannot connect to {self._config.url}: {in_words(error)}") from error
         sock = self._client.socket()
         if sock is None:
             raise NotConnected(f"cannot connect to {self._config.url}: the connection broke")
@@ -98,35 +130,8 @@ class Link:
         self._ticker = self._loop.call_later(TICK, self._tick)
         await self._answer(self._connack, "the connection")
 
-    def _dial(self) -> None:
-        config, client = self._config, self._client
-        client.connect_timeout = config.connect_timeout
-        if config.username is not None:
-            password = config.password.get_secret_value() if config.password else None
-            client.username_pw_set(config.username, password)
-        if not config.secure:
-            self._dial_broker()
-            return
-        context = _tls_context(config)
-        client.tls_set_context(context)
-        try:
-            self._dial_broker()
-        except BaseException:
-            if context.newest is not None:
-                context.newest.close()
-            raise
-
-    def _dial_broker(self) -> None:
-        config, client = self._config, self._client
-        (host, port), keepalive = config.address, int(config.keepalive)
-        if client.v5:
-            properties = connect_properties(int(config.session_expiry), config.receive_maximum)
-            client.connect(host, port, keepalive, clean_start=False, properties=properties)
-        else:
-            client.connect(host, port, keepalive)
-
-    def _abandon(self, dial: asyncio.Future[None]) -> None:
-        if not dial.cancelled() and dial.exception() is None:
+    def _abandon(self, dialling: asyncio.Future[None]) -> None:
+        if not dialling.cancelled() and dialling.exception() is None:
             self._client.drop()
 
     async def _answer(self, future: asyncio.Future[Any], what: str) -> Any:
@@ -143,45 +148,70 @@ class Link:
             kind = WrongVersion if str(reason) == UNSUPPORTED else NotConnected
             self._connack.set_exception(kind(f"{self._config.url} refused the connection: {reason}"))
         else:
-            self.accepted = True
+            self.accepted_at = self._read_at
+            self.identifies = self.version == 5 and bool(getattr(properties, "SubscriptionIdentifierAvailable", 1))
+            self.shares = bool(getattr(properties, "SharedSubscriptionAvailable", 1))
             self.session_present = flags.session_present
+            self._heard_at = self._read_at
             before, self._after = self._after, None
             if before is not None and self.session_present:
                 self.incoming.received = before.incoming.received
                 self.before = before.before | before.incoming.unanswered()
             self._connack.set_result(None)
 
-    async def subscribe(self, filters: Sequence[str]) -> dict[str, ReasonCode]:
-        """Subscribe; what the broker says to each filter."""
-        qos = min(self._config.qos, self._client.max_qos)
+    async def subscribe(
+        self, filters: Sequence[str], qos: int, *, identify: Collection[str] = ()
+    ) -> dict[str, ReasonCode]:
+        """Subscribe; what the broker says to each filter. Those of ``identify`` are to come with an identifier."""
+        plain = [filter for filter in filters if filter not in identify]
+        packets = [plain[i : i + FILTERS_A_PACKET] for i in range(0, len(plain), FILTERS_A_PACKET)]
+        packets += [[filter] for filter in filters if filter in identify]  # an identifier is for a whole packet
+        sent = [self._send_subscribe(some, min(qos, self._client.max_qos), some[0] in identify) for some in packets]
         answers: dict[str, ReasonCode] = {}
-        for i in range(0, len(filters), FILTERS_A_PACKET):
-            some = filters[i : i + FILTERS_A_PACKET]
-            if self._client.v5:
-                options = SubscribeOptions(qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-                rc, mid = self._client.subscribe([(filter, options) for filter in some])
-            else:
-                rc, mid = self._client.subscribe([(filter, qos) for filter in some])
-            self._watch()
-            if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise NotConnected(f"{self._config.url}: {self.lost or 'the connection broke'}")
-            future = self._subacks.setdefault(mid, self._loop.create_future())
-            answers |= zip(some, await self._answer(future, "a subscription"), strict=False)
+        for some, one in zip(packets, sent, strict=True):
+            answers |= zip(some, await self._answer_to(one, "a subscription"), strict=False)
         return answers
 
-    def _on_subscribe(self, client: Any, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
-        future = self._subacks.setdefault(mid, self._loop.create_future())
+    def _send_subscribe(self, filters: Sequence[str], qos: int, identify: bool) -> tuple[MQTTErrorCode, int | None]:
+        if not self._client.v5:
+            return self._client.subscribe([(filter, qos) for filter in filters])
+        options = SubscribeOptions(qos, retainHandling=RETAIN[self._config.retained])
+        properties = subscribe_properties(identifier(filters[0])) if identify else None
+        return self._client.subscribe([(filter, options) for filter in filters], properties=properties)
+
+    def ask(self, filter: str) -> None:
+        """Subscribe to something we can do without: whatever the broker says to it is right."""
+        self._send_subscribe([filter], 0, False)
+        self._watch()
+
+    async def unsubscribe(self, filters: Sequence[str]) -> None:
+        """End these subscriptions."""
+        for i in range(0, len(filters), FILTERS_A_PACKET):
+            sent = self._client.unsubscribe(list(filters[i : i + FILTERS_A_PACKET]))
+            await self._answer_to(sent, "the end of a subscription")
+
+    async def _answer_to(self, sent: tuple[MQTTErrorCode, int | None], what: str) -> list[ReasonCode]:
+        rc, mid = sent
+        self._watch()
+        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise NotConnected(f"{self._config.url}: {self.lost or 'the connection broke'}")
+        future = self._answers.setdefault(mid, self._loop.create_future())
+        reasons: list[ReasonCode] = await self._answer(future, what)
+        return reasons
+
+    def _on_answer(self, client: Any, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+        future = self._answers.setdefault(mid, self._loop.create_future())
         if not future.done():
             future.set_result(reasons)
 
     # -- the socket --------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        self._now = now_ms()
+        self._now, self._read_at = now_ms(), time.monotonic()
         client = self._client
         try:
             client.loop_read()
-            while (sock := client.socket()) is not None and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            while client.pending():
                 client.loop_read()
         except Exception as error:  # noqa: BLE001 - on malformed packets paho raises whatever comes
             self._break(f"what the broker sent makes no sense: {type(error).__name__}: {error}")
@@ -213,10 +243,24 @@ class Link:
     def _tick(self) -> None:
         if self.incoming.paused:
             self._client.forgive_ping()
+            self._heard_at = time.monotonic()
         self._client.loop_misc()
         self._watch()
+        self._listen()
         if self.lost is None:
             self._ticker = self._loop.call_later(TICK, self._tick)
+
+    def _listen(self) -> None:
+        """Half a connection answers nothing and breaks nothing: end it when a ping or messages are overdue."""
+        now = time.monotonic()
+        if not self._client.waits_for_ping():
+            self._pinged_at = None
+        elif self._pinged_at is None:
+            self._pinged_at = now
+        elif now - self._pinged_at >= self._config.ping_timeout:
+            self._break("the broker does not answer pings")
+        if self._config.stale_after is not None and now - self._heard_at >= self._config.stale_after:
+            self._break(f"no message for {self._config.stale_after:g} s (`stale_after`)")
 
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
         if self._fd >= 0:
@@ -226,26 +270,26 @@ class Link:
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._gone(f"the broker ended the connection: {reason}")
+            self._gone(f"the broker ended the connection: {reason}", taken_over=reason.value == TAKEN_OVER)
         elif str(reason) == "Keep alive timeout":
             self._gone("the broker does not answer pings")
         else:
-            self._gone("the connection broke")
+            self._gone("the connection broke", closed=True)
 
-    def _gone(self, why: str) -> None:
+    def _gone(self, why: str, *, taken_over: bool = False, closed: bool = False) -> None:
         if self.lost is not None:
             return
         self.lost = why
         self.incoming.forget()
         if self._ticker is not None:
             self._ticker.cancel()
-        error = NotConnected(f"{self._config.url}: {why}")
-        waiting: list[asyncio.Future[Any]] = [self._connack, *self._subacks.values()]
+        error = (NoAnswer if closed and self.accepted_at is None else NotConnected)(f"{self._config.url}: {why}")
+        waiting: list[asyncio.Future[Any]] = [self._connack, *self._answers.values()]
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # nobody may be waiting for it
-        self.on_lost(error)
+        self.on_lost(Lost(error, taken_over, closed))
 
     def _break(self, why: str) -> None:
         self._gone(why)
@@ -265,10 +309,29 @@ class Link:
 
     def message(self, header: int, topic: str, payload: bytes, packet_id: bytes, found: dict[str, Any]) -> None:
         qos = header >> 1 & 3
+        self._heard_at = self._read_at
         if (qos == 2 or (qos and header & 8)) and self._came_before(qos, packet_id, topic, payload):
             return
+        if self.on_dropped is not None and topic == DROPPED:
+            self.on_dropped(payload)
+            self._pass_over(qos, packet_id)
+            return
+        if header & 1 and self._skip_retained:
+            self._pass_over(qos, packet_id)
+            return
+        copy = self.copies is not None and self.copies.is_one(topic, payload, qos, found)
         event = self._make(topic, payload, header, found, self._now)
-        self.incoming.add(event, len(topic) + len(payload), qos, packet_id)
+        if copy:
+            self._pass_over(qos, packet_id, event)
+        else:
+            self.incoming.add(event, len(topic) + len(payload), qos, packet_id)
+
+    def _pass_over(self, qos: int, packet_id: bytes, event: Event | None = None) -> None:
+        """Answer a message that becomes no event, when it is its turn."""
+        if qos == 2:
+            self.incoming.received[packet_id] = None
+        if qos:
+            self.incoming.answer_again(qos, packet_id, None, event)
 
     def _came_before(self, qos: int, packet_id: bytes, topic: str, payload: bytes) -> bool:
         incoming = self.incoming
@@ -314,36 +377,3 @@ class Link:
     def refuse(self) -> None:
         # after a new connection the broker sends again what was not acknowledged
         self._break("the stream did not take a message; connecting anew to get it again")
-
-
-class _TlsContext(ssl.SSLContext):
-    """Knows its newest socket: paho leaves one whose handshake fails to the garbage collector."""
-
-    newest: ssl.SSLSocket | None = None
-
-    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        self.newest = super().wrap_socket(*args, **kwargs)
-        return self.newest
-
-
-def _tls_context(config: MqttConfig) -> _TlsContext:
-    tls = config.tls or TlsOptions()
-    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
-    if tls.ca:
-        context.load_verify_locations(tls.ca)
-    else:
-        context.load_default_certs()
-    if tls.cert and tls.key:
-        context.load_cert_chain(tls.cert, tls.key)
-    if tls.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _plain(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not trusted: {error.verify_message}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -8,20 +8,26 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from headrace import Ack, Batch, Event, NotConnected, Source, topics
+from headrace import Ack, Batch, Event, NotConnected, Source
+from headrace.topics import matches
 from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.messages import message, message_base
 from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
+from headrace_plugins.mqtt.rivals import Rivals
+from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, Remembered, overlapping, without_covered
 
 if TYPE_CHECKING:  # paho is imported when a source opens
     from paho.mqtt.reasoncodes import ReasonCode
 
     from headrace_plugins.mqtt.client import PahoClient
-    from headrace_plugins.mqtt.link import Link
+    from headrace_plugins.mqtt.link import Link, Lost
 
 BETWEEN_CONNECTS = 1.0
 """Seconds from one accepted connection to the next, at least: two clients of one id would chase each other."""
+
+ANSWERS_WITHIN = 2.0
+"""Seconds in which a broker shows what it thinks of a subscription."""
 
 
 class Mqtt(Source[MqttConfig]):
@@ -35,15 +41,16 @@ class Mqtt(Source[MqttConfig]):
     _intake: Intake | None = None
     _link: Link | None = None  # the newest the broker agreed to, alive or not
     _version: str | None = None
-    _subscribed: tuple[str, ...] | None = None
     _last_connect = float("-inf")
+    _watch = False
 
     async def open(self) -> None:
         if self._intake is None:
             self._prepare()
         if self._link is not None and self._link.lost is None:
             return
-        await asyncio.sleep(self._last_connect + BETWEEN_CONNECTS - time.monotonic())
+        pause = self._rivals.pause(time.monotonic(), BETWEEN_CONNECTS)
+        await asyncio.sleep(self._last_connect + pause - time.monotonic())
         link = await self._connect()
         self._last_connect = time.monotonic()
         try:
@@ -54,7 +61,12 @@ class Mqtt(Source[MqttConfig]):
             link.close()
             raise
         link.on_lost = self._lost
-        where = f"{self.config.url}, MQTT {self._version}"
+        if rival := self._rivals.problem(time.monotonic()):
+            problems.append(rival)
+        self._tell(link, problems)
+
+    def _tell(self, link: Link, problems: list[str]) -> None:
+        where = f"{self.config.url}, MQTT {'5' if link.version == 5 else '3.1.1'}"
         if problems:
             self.log.warning("%s: %s", where, "; ".join(problems))
             self.ctx.status.set("degraded", f"{where}: {'; '.join(problems)}")
@@ -62,17 +74,34 @@ class Mqtt(Source[MqttConfig]):
             self.log.info("connected to %s", where)
             self.ctx.status.set("running", where)
 
-    def _lost(self, error: NotConnected) -> None:
+    def _lost(self, lost: Lost) -> None:
         assert self._intake is not None
-        self.log.warning("%s", error)
-        self.ctx.status.set("connecting", str(error))  # now, for nobody may read at the moment
-        self._intake.end(error)
+        assert self._link is not None
+        now, accepted_at = time.monotonic(), self._link.accepted_at or 0.0
+        if lost.closed and now - self._watched_at < ANSWERS_WITHIN:
+            self._watch = False  # some brokers end the connection of who asks for what is not his
+        why = str(lost.error)
+        if rival := self._rivals.lost(lost.taken_over, lost.closed, accepted_at, now):
+            why = f"{why}; {rival}"
+        self.log.warning("%s", why)
+        self.ctx.status.set("connecting", why)  # now, for nobody may read at the moment
+        self._intake.end(NotConnected(why))
 
     def _prepare(self) -> None:
-        self._intake = Intake(self.config.buffer, self.config.buffer)
+        config = self.config
+        self._intake = Intake(config.buffer, config.buffer)
         self._base = message_base(f"{self.ctx.pipeline}@{platform.node()}", {})
-        self._clientid: ClientId | None = parse_mapping(self.config.clientid) if self.config.clientid else None
-        self._filters = without_covered(self.config.topics or _of_messages(self.ctx.filters))
+        self._clientid: ClientId | None = parse_mapping(config.clientid) if config.clientid else None
+        self._client_id = config.client_id or f"headrace-{self.ctx.pipeline}-{self.ctx.name}"
+        self._rivals = Rivals(self._client_id)
+        filters = without_covered(config.topics or _of_messages(self.ctx.filters))
+        self._filters = tuple(f"$share/{config.share}/{one}" for one in filters) if config.share else filters
+        self._overlap = overlapping(self._filters)
+        path = self.ctx.state_dir and self.ctx.state_dir / "mqtt" / f"{self.ctx.name}.json"
+        self._remembered = Remembered(path, f"{config.url} {self._client_id}")
+        self._watch = config.watch_dropped
+        self._watched_at = float("-inf")
+        self._dropped: int | None = None
         from headrace_plugins.mqtt import client
 
         self._client: type[PahoClient] = client.BulkClient
@@ -81,48 +110,90 @@ class Mqtt(Source[MqttConfig]):
             self._client = client.StockClient
 
     async def _connect(self) -> Link:
-        from headrace_plugins.mqtt.link import WrongVersion
+        from headrace_plugins.mqtt.link import NoAnswer, WrongVersion
 
         version = self.config.version or self._version or "5"
         try:
-            link = await self._connect_as(version)
-        except WrongVersion as error:
-            if self.config.version or version != "5":
+            return await self._connect_as(version)
+        except (WrongVersion, NoAnswer) as error:
+            if self.config.version or version != "5" or self._link is not None:
                 raise
             self.log.info("%s; trying 3.1.1", error)
-            version = "3.1.1"
-            link = await self._connect_as(version)
-        self._version = version
-        return link
+            link = await self._connect_as("3.1.1")
+            if isinstance(error, WrongVersion):
+                self._version = "3.1.1"
+            return link
 
     async def _connect_as(self, version: str) -> Link:
         from headrace_plugins.mqtt.link import Link
 
         assert self._intake is not None
-        clientid = self.config.client_id or f"headrace-{self.ctx.pipeline}-{self.ctx.name}"
-        link = Link(self.config, self._client, clientid, version == "5", self._intake, self._make, self._link)
+        link = Link(self.config, self._client, self._client_id, version == "5", self._intake, self._make, self._link)
         try:
             await link.connect()
         except BaseException:
             link.close()
             raise
         finally:
-            if link.accepted:
+            if link.accepted_at is not None:
                 self._link = link
         return link
 
     async def _subscribe(self, link: Link) -> list[str]:
         """Subscribe; what is not as it should be. NotConnected if the broker refuses everything."""
-        if link.session_present and link.version < 5 and self._subscribed == self._filters:
-            return []  # again would bring the retained messages again
-        answers = await link.subscribe(self._filters)
+        had = self._remembered.filters if link.session_present else ()
+        if gone := [filter for filter in had if filter not in self._filters]:
+            await link.unsubscribe(gone)
+        # subscribed again, 3.1.1 would send the retained messages again
+        again = link.version == 5 or self.config.retained == "all"
+        wanted = [filter for filter in self._filters if again or filter not in had]
+        identify = self._overlap if link.identifies else []
+        link.copies = Copies() if identify else None
+        answers = await link.subscribe(wanted, self.config.qos, identify=identify)
         refused = {filter: reason for filter, reason in answers.items() if reason.is_failure}
-        if refused and len(refused) == len(answers):
+        if refused and len(refused) == len(self._filters):
             raise NotConnected(f"{self.config.url} refuses to send {_list(refused)}")
-        self._subscribed = self._filters
+        self._keep([filter for filter in self._filters if filter not in refused])
+        self._watch_dropped(link)
+        return self._problems(link, answers, refused)
+
+    def _problems(self, link: Link, answers: Mapping[str, ReasonCode], refused: Mapping[str, ReasonCode]) -> list[str]:
         problems = [f"the broker refuses to send {_list(refused)}"] if refused else []
         less = {f: reason for f, reason in answers.items() if f not in refused and reason.value < self.config.qos}
-        return problems + ([f"the broker grants less than QoS {self.config.qos} for {_list(less)}"] if less else [])
+        if less:
+            problems.append(f"the broker grants less than QoS {self.config.qos} for {_list(less)}")
+        if self._overlap and not link.identifies:
+            self.log.warning("%s overlap: some brokers send a message once for each", ", ".join(self._overlap))
+        if self.config.share and not link.shares:
+            problems.append("the broker knows no shared subscriptions: `share` cannot work")
+        return problems
+
+    def _keep(self, granted: list[str]) -> None:
+        try:
+            self._remembered.keep(granted)
+        except OSError as error:
+            self.ctx.status.error(f"cannot write which subscriptions there are: {error}")
+
+    def _watch_dropped(self, link: Link) -> None:
+        if any(matches(filter, DROPPED) for filter in self._filters):
+            return  # then it is an event like any other
+        link.on_dropped = self._count_dropped
+        self._dropped = None
+        if self._watch:
+            self._watched_at = time.monotonic()
+            link.ask(DROPPED)
+
+    def _count_dropped(self, payload: bytes) -> None:
+        """Mosquitto tells how many messages it has dropped since its start, of all its clients."""
+        if not payload.isdigit():
+            return
+        before, self._dropped = self._dropped, int(payload)
+        if before is not None and self._dropped > before:
+            n = self._dropped - before
+            self.ctx.metrics.add("broker.dropped", n)
+            text = f"the broker dropped {n} messages for one or more of its clients: see max_queued_messages"
+            self.log.warning("%s: %s", self.config.url, text)
+            self.ctx.status.error(text)
 
     def _make(self, topic: str, payload: bytes, header: int, found: dict[str, Any], now: int) -> Event:
         event = message(self._base, topic, topic, payload, header, found, now)
@@ -136,7 +207,7 @@ class Mqtt(Source[MqttConfig]):
 
     async def close(self) -> None:
         if self._link is not None:
-            self._link.on_lost = lambda error: None
+            self._link.on_lost = lambda lost: None
             self._link.close()
         if self._intake is not None:
             lost = sum(event["qos"] == 0 for event in self._intake.drain())
@@ -147,18 +218,6 @@ class Mqtt(Source[MqttConfig]):
 
 def _of_messages(filters: Iterable[str]) -> list[str]:
     return [filter for filter in filters if not filter.startswith(("$events/", "$bridges/", "$sources/"))]
-
-
-def without_covered(filters: Iterable[str]) -> tuple[str, ...]:
-    """The filters without those that another one includes, which would bring messages twice from some brokers."""
-    wanted = sorted(set(filters))
-    return tuple(one for one in wanted if not any(other != one and _covers(other, one) for other in wanted))
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    if narrow.startswith("$share/") or wide.startswith("$share/"):
-        return False  # a group of its own
-    return topics.matches(wide, narrow) and (not narrow.endswith("#") or wide.endswith("#"))
 
 
 def _list(answers: Mapping[str, ReasonCode]) -> str:

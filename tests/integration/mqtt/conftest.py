@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -109,11 +110,17 @@ async def subscribe(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Subscribe]
     readers: list[Reader] = []
 
     async def make(
-        broker: Any, *, stock: bool = False, filters: tuple[str, ...] = ("t/#",), name: str = "plant", **options: Any
+        broker: Any,
+        *,
+        stock: bool = False,
+        filters: tuple[str, ...] = ("t/#",),
+        name: str = "plant",
+        state_dir: Path | None = None,
+        **options: Any,
     ) -> Reader:
         monkeypatch.setattr(client, "unfit", lambda: "a test" if stock else None)
         config = Mqtt.Config(**{"url": broker.url, **options})
-        reader = Reader(Mqtt(config, make_context(name, filters=filters)))
+        reader = Reader(Mqtt(config, make_context(name, filters=filters, state_dir=state_dir)))
         readers.append(reader)
         await reader.source.open()
         return reader

@@ -65,7 +65,7 @@ async def run(request, monkeypatch) -> AsyncIterator[Run]:
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
         servers.append(server)
         url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        config = Mqtt.Config(**{"url": url, "connect_timeout": "5s", **options})
+        config = Mqtt.Config(**{"url": url, "connect_timeout": "5s", "watch_dropped": False, **options})
         sources.append(Mqtt(config, make_context("plant", filters=filters)))
         return sources[-1]
 
@@ -152,14 +152,23 @@ async def test_a_refusal_is_passed_on(run, code, why):
         await one.open()
 
 
-async def test_a_broker_that_closes_without_a_word(run):
-    async def broker(peer):
-        await peer.packet()
+async def test_a_broker_that_closes_without_a_word_may_know_3_1_1_only(run):
+    versions = []
+
+    async def hangs_up(peer):
+        versions.append((await peer.packet())[8])
         peer.close()
 
-    one = await run(broker)
+    async def old(peer):
+        versions.append((await peer.accept(CONNACK_4))[8])
+        await closed(peer)
+
+    one = await run(hangs_up, hangs_up, hangs_up, old)
     with pytest.raises(NotConnected, match="the connection broke"):
         await one.open()
+    await one.open()
+    assert versions == [5, 4, 5, 4]
+    assert one.ctx.status.reason.endswith("MQTT 3.1.1")
 
 
 async def test_a_broker_that_never_answers_the_subscription(run):
@@ -220,7 +229,8 @@ async def test_the_reason_of_a_disconnect_is_passed_on(run):
         while one.ctx.status.state != "connecting":  # at once, read or not
             await asyncio.sleep(0.01)
     assert batch[0]["payload"] == "before"
-    with pytest.raises(NotConnected, match="the broker ended the connection: Session taken over"):
+    why = "the broker ended the connection: Session taken over; another client connected as headrace-test-plant"
+    with pytest.raises(NotConnected, match=why):
         await one.read()
 
 
@@ -371,6 +381,79 @@ async def test_a_silent_broker_is_noticed(run, monkeypatch):
         link._tick()
     with pytest.raises(NotConnected, match="does not answer pings"):
         await one.read()
+
+
+async def test_without_subscription_identifiers_nothing_is_taken_for_a_copy(run, caplog):
+    async def broker(peer):
+        await peer.packet()
+        peer.send(b"\x20\x05\x00\x00\x02\x29\x00")  # Subscription Identifier Available: no
+        subscribe = await peer.packet()
+        assert subscribe[4] == 0  # no properties
+        peer.send(encode_packet(0x90, subscribe[2:4], b"\x00\x01\x01"))
+        peer.send(publish("a/b", b"x", 1, 1), publish("a/b", b"x", 1, 2))
+        await closed(peer)
+
+    one = await run(broker, filters=("a/+", "+/b"))
+    await one.open()
+    assert "+/b, a/+ overlap" in caplog.text
+    events = []
+    while len(events) < 2:
+        batch, ack = await one.read()
+        ack(None)
+        events += batch
+
+
+async def test_a_broker_without_shared_subscriptions_is_named(run):
+    async def broker(peer):
+        await peer.packet()
+        peer.send(b"\x20\x05\x00\x00\x02\x2a\x00")  # Shared Subscription Available: no
+        subscribe = await peer.packet()
+        assert b"$share/g/t/#" in subscribe
+        peer.send(encode_packet(0x90, subscribe[2:4], b"\x00\x01"))
+        await closed(peer)
+
+    one = await run(broker, share="g", client_id="me")
+    await one.open()
+    assert one.ctx.status.state == "degraded"
+    assert "knows no shared subscriptions" in one.ctx.status.reason
+
+
+async def test_a_broker_that_hangs_up_on_who_watches_its_counter_is_not_asked_again(run):
+    asked = []
+
+    async def broker(peer):
+        await peer.accept()
+        try:
+            asked.append((await peer.packet())[0] == 0x82)
+        except asyncio.IncompleteReadError:
+            asked.append(False)
+        peer.close()
+
+    one = await run(broker, broker, watch_dropped=True)
+    await one.open()
+    with pytest.raises(NotConnected):
+        await one.read()
+    await one.open()
+    await one.close()
+    async with asyncio.timeout(5):
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+    assert asked == [True, False]
+
+
+async def test_an_old_broker_that_ends_every_connection_at_once_points_to_the_client_id(run):
+    async def broker(peer):
+        await peer.accept(CONNACK_4)
+        peer.close()
+
+    one = await run(*[broker] * 4, version="3.1.1")
+    for _ in range(3):
+        await one.open()
+        with pytest.raises(NotConnected) as caught:
+            await one.read()
+    assert "does another client use the id headrace-test-plant? (3 times lately)" in str(caught.value)
+    await one.open()
+    assert one.ctx.status.state == "degraded"
 
 
 async def test_qos_0_never_read_is_counted_when_the_source_closes(run):

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from headrace import Event
 from headrace_plugins.mqtt.clientid import parse_mapping
-from headrace_plugins.mqtt.source import Mqtt, without_covered
+from headrace_plugins.mqtt.source import Mqtt
+from headrace_plugins.mqtt.subscriptions import without_covered
 
 
 def config(**options):
@@ -18,6 +19,14 @@ def test_the_usual_ports():
     assert config().address == ("localhost", 1883)
     assert config(url="mqtts://broker.example").address == ("broker.example", 8883)
     assert config(url="mqtt://[::1]:1884/").address == ("::1", 1884)
+    assert config(url="ws://broker").address == ("broker", 80)
+    assert config(url="wss://broker:8084").address == ("broker", 8084)
+    assert config(url="unix:///run/broker.sock").address[0] == "/run/broker.sock"
+
+
+def test_the_path_of_a_websocket():
+    assert config(url="ws://broker").path == "/mqtt"
+    assert config(url="wss://broker/a/b?token=1").path == "/a/b?token=1"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +38,15 @@ def test_the_usual_ports():
         ({"url": "mqtt://localhost/topic"}, "mqtt://host:port"),
         ({"url": "mqtt://localhost:99999"}, "Port out of range"),
         ({"url": "mqtt://user:secret@localhost"}, "not in the URL"),
+        ({"url": "unix://host/path"}, "unix:///path"),
+        ({"url": "unix://"}, "unix:///path"),
+        ({"url": "ws://"}, "ws://host:port/path"),
+        ({"headers": {"X-A": "1"}}, "for ws:// and wss://"),
+        ({"url": "ws://broker", "headers": {"X-A": "1\r\nB: 2"}}, "control characters"),
+        ({"url": "ws://broker", "headers": {"X A": "1"}}, "is no header"),
+        ({"share": "g"}, "a client_id of its own"),
+        ({"share": "a/b", "client_id": "x"}, "a group's name"),
+        ({"retained": "some"}, "'new_only', 'all' or 'ignore'"),
         ({"password": "x"}, "needs a username"),
         ({"tls": {}}, "plain text"),
         ({"url": "mqtts://localhost", "tls": {"cert": "c.pem"}}, "belong together"),

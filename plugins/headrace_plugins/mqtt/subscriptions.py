@@ -1,0 +1,111 @@
+"""What to subscribe to, what the broker made of it, and one event for each message however many filters it matches."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace import topics
+from headrace_plugins._mqtt.framing import MAX_VARINT
+
+__all__ = ["DROPPED", "Copies", "Remembered", "identifier", "overlapping", "without_covered"]
+
+DROPPED = "$SYS/broker/publish/messages/dropped"
+"""Where Mosquitto counts what it dropped."""
+WINDOW = 256
+"""Messages among which the copies of one are looked for: brokers send them side by side, or nearly."""
+
+
+def without_covered(filters: Iterable[str]) -> tuple[str, ...]:
+    """The filters without those that another one includes, which would bring messages twice from some brokers."""
+    wanted = sorted(set(filters))
+    return tuple(one for one in wanted if not any(other != one and _covers(other, one) for other in wanted))
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    if narrow.startswith("$share/") or wide.startswith("$share/"):
+        return False  # a group of its own
+    return topics.matches(wide, narrow) and (not narrow.endswith("#") or wide.endswith("#"))
+
+
+def overlapping(filters: Sequence[str]) -> list[str]:
+    """Those that share topics with another one. Some brokers send such a message once for each."""
+    levels = [filter.split("/") for filter in filters]
+    return [
+        filters[i]
+        for i in range(len(filters))
+        if any(i != j and _meet(levels[i], levels[j]) for j in range(len(filters)))
+    ]
+
+
+def _meet(a: list[str], b: list[str]) -> bool:
+    if "$share" in (a[0], b[0]):
+        return a[:2] == b[:2] and _meet(a[2:], b[2:])
+    if a[0] != b[0] and "$" in (a[0][:1], b[0][:1]):
+        return False  # wildcards do not reach below $SYS and its like
+    for x, y in zip(a, b, strict=False):
+        if "#" in (x, y):
+            return True
+        if x != y and "+" not in (x, y):
+            return False
+    rest = a[len(b) :] or b[len(a) :]
+    return rest in ([], ["#"])
+
+
+def identifier(filter: str) -> int:
+    """The subscription identifier of a filter: the same in every run, for queued messages carry it."""
+    return zlib.crc32(filter.encode()) % MAX_VARINT + 1
+
+
+class Copies:
+    """Tells the copies of a message, one for each filter it matches, by the subscription identifiers they carry.
+
+    A copy brings what came a moment ago under an identifier that did not; what comes again under the same one was
+    published again.
+    """
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[str, bytes, int], set[int]] = {}
+
+    def is_one(self, topic: str, payload: bytes, qos: int, found: Mapping[str, Any]) -> bool:
+        """Is this a copy of a message that came before?"""
+        given = found.get("Subscription-Identifier")
+        if given is None:
+            return False
+        ids = set(given) if isinstance(given, list) else {given}
+        recent, key = self._recent, (topic, payload, qos)
+        seen = recent.pop(key, None)
+        copy = seen is not None and not seen & ids
+        recent[key] = seen | ids if copy and seen else ids
+        if len(recent) > WINDOW:
+            del recent[next(iter(recent))]
+        return copy
+
+
+class Remembered:
+    """The filters a session at the broker has, kept over restarts of headrace in a file if there is one."""
+
+    def __init__(self, path: Path | None, session: str) -> None:
+        self._path, self._session = path, session
+        self.filters: tuple[str, ...] = ()
+        try:
+            kept = json.loads(path.read_text()) if path else {}
+            if kept.get("session") == session:
+                self.filters = tuple(map(str, kept["filters"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # no file, or not one of ours: as for a new session
+
+    def keep(self, filters: Iterable[str]) -> None:
+        """These are what the session has now. OSError if they could not be written."""
+        wanted = tuple(filters)
+        if wanted == self.filters:
+            return
+        self.filters = wanted
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_suffix(".new")
+            fresh.write_text(json.dumps({"session": self._session, "filters": wanted}))
+            fresh.replace(self._path)
