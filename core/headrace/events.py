@@ -66,9 +66,11 @@ class Event:
     ``key``: events of one key stay in order (the client id where it is known, else the topic).
     ``timestamp``: when the event was made, Unix milliseconds. ``attempt``: how often a sink has tried, from 1.
     ``rule`` and ``index`` are set on a rule's output: which rule, and which of its outputs for this event.
+    ``error``: how a delivery of it failed before, if it comes from another sink or from the dead letters: ``reason``,
+    ``kind``, ``status``, ``attempts``, ``sink``, ``at`` (ms).
     """
 
-    __slots__ = ("_json", "attempt", "columns", "id", "index", "key", "rule", "sink", "source", "timestamp")
+    __slots__ = ("_json", "attempt", "columns", "error", "id", "index", "key", "rule", "sink", "source", "timestamp")
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class Event:
         self.index = index
         self.sink = ""
         self.attempt = 0
+        self.error: dict[str, Any] | None = None
         self._json: Any = _NOT_YET
 
     def __getitem__(self, column: str) -> Any:
@@ -129,6 +132,7 @@ class Event:
         event.index = index
         event.sink = ""
         event.attempt = 0
+        event.error = None
         event._json = _NOT_YET
         return event
 
@@ -141,7 +145,7 @@ class Event:
     @property
     def meta(self) -> dict[str, Any]:
         """What ``${meta.…}`` reads in a template. Never part of the default body."""
-        return {
+        meta = {
             "id": self.id,
             "key": self.key,
             "timestamp": self.timestamp,
@@ -152,6 +156,9 @@ class Event:
             "attempt": self.attempt,
             "delivery_id": self.delivery_id,
         }
+        if self.error is not None:
+            meta["error"] = self.error
+        return meta
 
 
 Batch = Sequence[Event]
@@ -197,7 +204,9 @@ def encode_event(event: Event) -> bytes:
     Columns hold what JSON has, bytes, ``UNDEFINED`` and integers of any size. Dates, UUIDs and decimals travel too,
     and are text when they are read back.
     """
-    row = event.id, event.key, event.timestamp, event.source, event.rule, event.index, event.columns
+    row: tuple[Any, ...] = event.id, event.key, event.timestamp, event.source, event.rule, event.index, event.columns
+    if event.error is not None:
+        row += (event.error,)
     try:
         return _encode(row)
     except (TypeError, OverflowError, UnicodeEncodeError):
@@ -216,17 +225,20 @@ def join(encoded: Sequence[bytes]) -> bytes:
 
 
 def decode(data: bytes) -> list[Event]:
-    """The events of an encoded batch. ValueError or TypeError if it is none."""
+    """The events of an encoded batch. ValueError if it is none."""
     try:
         rows = _decode(data)
     except UnicodeDecodeError:
         rows = msgpack.unpackb(
             data, raw=False, ext_hook=_unpack_other, unicode_errors="surrogatepass", strict_map_key=False
         )
-    return [
-        Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
-        for id, key, timestamp, source, rule, index, columns in rows
-    ]
+    events = []
+    for id, key, timestamp, source, rule, index, columns, *error in rows:
+        event = Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
+        if error:
+            (event.error,) = error
+        events.append(event)
+    return events
 
 
 # -- the form outside: JSON -------------------------------------------------------------------------------------

@@ -12,10 +12,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from headrace.config.model import PipelineSpec
 from headrace.config.paths import status_socket
 from headrace.engine import Pipeline
-from headrace.errors import StreamError
+from headrace.engine.calls import call
+from headrace.errors import HeadraceError, StreamError
 from headrace.events import json_bytes
 from headrace.registry import Registry
 
@@ -78,12 +81,29 @@ class Service:
             os.umask(old)
         self._socket_path = path
 
-    async def _tell(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One status document per connection, then the end."""
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One call per connection: a line of JSON, ``{"call": …, …}``. Whoever says nothing gets the status."""
         with contextlib.suppress(ConnectionError):
-            writer.write(json_bytes(self.pipeline.snapshot()) + b"\n")
+            writer.write(json_bytes(await self._answer(await _line(reader))) + b"\n")
             await writer.drain()
         writer.close()
+
+    async def _answer(self, line: bytes) -> Any:
+        if not line.strip():
+            return self.pipeline.snapshot()
+        try:
+            request = orjson.loads(line)
+            return {"result": await call(self.pipeline, request.pop("call"), request)}
+        except (HeadraceError, ValueError, AttributeError, KeyError) as exc:
+            return {"error": str(exc) if isinstance(exc, HeadraceError) else f"not a call: {exc!r}"}
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """What the other side asks for; nothing if it is silent for a second, or ends."""
+    try:
+        return await asyncio.wait_for(reader.readline(), 1.0)
+    except (TimeoutError, ValueError):  # ValueError: longer than any call
+        return b""
 
 
 def _answers(path: Path) -> bool:

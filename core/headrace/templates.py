@@ -118,7 +118,9 @@ def lookup(path: str) -> Callable[[Event], Any]:
 
 def _meta(members: list[str]) -> Callable[[Event], Any]:
     read: Callable[[Event], Any] = attrgetter("meta")
-    if members:
+    if members[:1] == ["error"]:
+        read = lambda event: _descend(UNDEFINED if event.error is None else event.error, members[1:])  # noqa: E731
+    elif members:
         read = _META.get(".".join(members), _nothing)
 
     def get(event: Event) -> Any:

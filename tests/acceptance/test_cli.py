@@ -17,18 +17,11 @@ from typing import Any
 import pytest
 
 import headrace
-from commands import GOOD, Headrace
+from commands import GOOD, Headrace, start, wait_for
 from headrace import passwords
 from headrace.config.paths import status_socket
 
 ROOT = Path(__file__).parents[2]
-
-
-def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "headrace.cli", *argv],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
 
 
 # -- the command itself --------------------------------------------------------------------------------------------
@@ -157,14 +150,6 @@ def running(cli: Headrace) -> Iterator[subprocess.Popen[str]]:
     process.communicate(timeout=30)
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 20) -> Any:
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < end, f"it did not happen in time: {value!r}"
-        time.sleep(0.02)
-    return value
-
-
 def status(cli: Headrace, *argv: str) -> Any:
     result = cli("status", *argv, "-o", "json")
     return json.loads(result.out) if result.code == 0 else None
@@ -278,7 +263,7 @@ def test_dead_letters_are_listed_while_it_runs_and_after(cli: Headrace) -> None:
     assert "nope" in found[0]["reason"]
     assert letters() == found
     text = cli("dlq", "ls", "--name", "poison").out.splitlines()
-    assert text[0].split() == ["WHEN", "RULE", "SINK", "KEY", "TRIES", "REASON"]
+    assert text[0].split() == ["NO", "WHEN", "RULE", "SINK", "KEY", "TRIES", "REASON"]
     assert len(text) == 4
     assert "device-0" in text[1]
 

@@ -1,7 +1,10 @@
 """What running a command gives, and a configuration to run it on."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 GOOD = """
 name: plant
@@ -18,3 +21,20 @@ class Result(NamedTuple):
 
 
 Headrace = Callable[..., Result]
+
+
+def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "headrace.cli", *argv],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = 20) -> Any:
+    """The first value of ``condition`` that is true."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, f"it did not happen in time: {value!r}"
+        time.sleep(0.02)
+    return value

@@ -179,6 +179,7 @@ class Headrace:
 
     async def status(self) -> dict[str, Any]:
         reader, writer = await asyncio.open_unix_connection(str(self.socket))
+        writer.write_eof()  # nothing more to ask
         document: dict[str, Any] = json.loads(await reader.read())
         writer.close()
         check_conservation(document)

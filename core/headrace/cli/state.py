@@ -1,4 +1,4 @@
-"""``status`` and ``dlq``: what a pipeline is doing, and what it could not deliver."""
+"""``status``: what a pipeline is doing; and how the other commands find a pipeline and ask it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.config.paths import log_directory, runtime_dir, status_socket, use
 from headrace.errors import HeadraceError
 from headrace.events import json_bytes
 
-__all__ = ["add_commands", "ask"]
+__all__ = ["NotRunning", "add_commands", "add_pipeline", "ask", "call", "find", "when"]
 
 PATIENCE = 5.0
 KINDS = ("sources", "connectors", "rules", "sinks")
@@ -29,21 +29,22 @@ class NotRunning(HeadraceError):
 
 def add_commands(commands: Commands) -> None:
     status = command(commands, "status", _status, "show what a running pipeline is doing")
-    _add_pipeline(status, "default is every pipeline in the default place")
-    dlq = command(commands, "dlq", _dlq, "list the dead letters: events a sink gave up, with the reason")
-    dlq.add_argument("action", choices=["ls"])
-    _add_pipeline(dlq, "")
+    add_pipeline(status, "default is every pipeline in the default place")
 
 
-def _add_pipeline(parser: argparse.ArgumentParser, more: str) -> None:
+def add_pipeline(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """The arguments that name a pipeline."""
     which = parser.add_mutually_exclusive_group()
     text = "a pipeline's configuration, or the directory of its log"
     which.add_argument("path", nargs="?", metavar="PATH", help=f"{text}; {more}" if more else text)
     which.add_argument("--name", help="a pipeline's name, if its log is in the default place")
 
 
-def _find(args: argparse.Namespace) -> tuple[str, Path | None]:
-    """Name and log directory of the pipeline the arguments mean."""
+def find(args: argparse.Namespace) -> tuple[str, Path | None]:
+    """Name and log directory of the pipeline the arguments mean. Ends the program where they mean none."""
+    if args.path is None and args.name is None:
+        print("headrace: say which pipeline: its configuration, its log's directory, or --name", file=sys.stderr)
+        raise SystemExit(2)
     if args.name is not None:
         return args.name, user_state() / args.name
     path = Path(args.path)
@@ -60,24 +61,34 @@ def _find(args: argparse.Namespace) -> tuple[str, Path | None]:
 # -- status ------------------------------------------------------------------------------------------------------
 
 
-def ask(path: Path) -> dict[str, Any]:
-    """The status document of the pipeline that listens on a socket. NotRunning if none does."""
+def ask(path: Path, request: dict[str, Any] | None = None, patience: float | None = PATIENCE) -> Any:
+    """What the pipeline that listens on a socket answers; without a request, its status. NotRunning if none does."""
     data = bytearray()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-            peer.settimeout(PATIENCE)
+            peer.settimeout(patience)
             peer.connect(str(path))
+            if request is not None:
+                peer.sendall(json_bytes(request) + b"\n")
+            peer.shutdown(socket.SHUT_WR)
             while part := peer.recv(1 << 16):
                 data += part
     except TimeoutError:
-        raise NotRunning(f"the pipeline at {path} does not answer within {PATIENCE:g} s") from None
+        raise NotRunning(f"the pipeline at {path} does not answer within {patience:g} s") from None
     except OSError as exc:
         raise NotRunning(f"nothing answers at {path}: {exc.strerror}") from exc
     try:
-        document: dict[str, Any] = json.loads(data)
+        return json.loads(data)
     except ValueError:
         raise NotRunning(f"the pipeline at {path} gave no whole answer") from None
-    return document
+
+
+def call(name: str, directory: Path | None, what: str, patience: float | None = PATIENCE, **arguments: Any) -> Any:
+    """The result of a call of a running pipeline. NotRunning if it does not run, HeadraceError if it cannot."""
+    answer = ask(status_socket(name, directory), {"call": what, **arguments}, patience)
+    if "result" not in answer:
+        raise HeadraceError(answer.get("error", f"the pipeline does not know the call {what!r}"))
+    return answer["result"]
 
 
 def _sockets(args: argparse.Namespace) -> Iterator[Path]:
@@ -85,7 +96,7 @@ def _sockets(args: argparse.Namespace) -> Iterator[Path]:
         yield from sorted(user_state().glob("*/status.sock"))
         yield from sorted(runtime_dir().glob("*.sock"))
         return
-    name, directory = _find(args)
+    name, directory = find(args)
     yield status_socket(name, directory)
     if args.name is not None:
         yield status_socket(name, log_directory("embedded://memory", name))
@@ -119,8 +130,10 @@ def _page(document: dict[str, Any]) -> str:
     stream = document.get("stream", {})
     for name, part in stream.get("orphans", {}).items():
         lines.append(f"orphan {name}: {part['events']} events, {part['bytes']} bytes")
-    if dead := stream.get("dead_letters", {}).get("kept"):
-        lines.append(f"dead letters: {dead} since the start, see headrace dlq ls")
+    letters = stream.get("dead_letters", {})
+    if letters.get("kept") or letters.get("held"):
+        held = f"{letters['held']} held, " if "held" in letters else ""
+        lines.append(f"dead letters: {held}{letters.get('kept', 0)} since the start, see headrace dlq ls")
     return "\n".join(lines) + "\n"
 
 
@@ -139,6 +152,11 @@ def _flow(flow: dict[str, Any]) -> str:
     return "circuit half open" if flow.get("circuit") == "half_open" else ""
 
 
+def when(ms: float) -> str:
+    """A time of day in Unix milliseconds, for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+
+
 def _ago(since: float | None) -> str:
     if since is None:
         return "?"
@@ -147,38 +165,3 @@ def _ago(since: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit} ago"
     return f"{seconds}s ago"
-
-
-# -- dead letters ------------------------------------------------------------------------------------------------
-
-
-def _dlq(args: argparse.Namespace) -> int:
-    if args.path is None and args.name is None:
-        print("headrace: say which pipeline: its configuration, its log's directory, or --name", file=sys.stderr)
-        return 2
-    name, directory = _find(args)
-    if directory is None:
-        print(f"headrace: {name} keeps nothing (embedded://memory)", file=sys.stderr)
-        return 1
-    letters = _letters(directory)
-    if args.output == "json":
-        for letter in letters:  # one a line: there may be very many
-            sys.stdout.buffer.write(json_bytes(letter) + b"\n")
-        return 0
-    rows = [_letter(letter) for letter in letters]
-    print(table(rows, ("WHEN", "RULE", "SINK", "KEY", "TRIES", "REASON")) if rows else "no dead letters")
-    return 0
-
-
-def _letters(directory: Path) -> Iterator[dict[str, Any]]:
-    from headrace.stream import read_topic
-
-    for offset, events in read_topic(directory, "dead_letters"):
-        for event in events:
-            yield {"offset": offset, "at": event.timestamp, **event.columns}
-
-
-def _letter(letter: dict[str, Any]) -> list[str]:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter["at"] / 1000))
-    shown = [letter.get(key, "") for key in ("rule", "sink", "key", "attempts", "reason")]
-    return [when, *("".join(c if c.isprintable() else "?" for c in str(each)) for each in shown)]

@@ -116,7 +116,8 @@ class SinkRunner:
             if already and index in already:
                 continue
             if event.sink:  # it stands in another sink's topic as the same object; attempts and delivery id are ours
-                event = event.output(event.columns, event.rule, event.index)
+                error, event = event.error, event.output(event.columns, event.rule, event.index)
+                event.error = error
             event.sink = name
             item = Item(event, taken, index, event.key if key_of is None else self._key_by(key_of, event))
             items.append(item)
@@ -183,7 +184,7 @@ class SinkRunner:
         if self._ttl:
             oldest = now_ms() - self._ttl
             for item in items:
-                if item.event.timestamp < oldest:
+                if _given_at(item.event) < oldest:
                     self._drop(item, "expired")
             items = [item for item in items if item.state == WRITING]
         self._mark(items)
@@ -230,7 +231,7 @@ class SinkRunner:
             self._successes += 1
             if self._flow.hindered and self._flow.succeeded() and self.status.set("running"):
                 self.log.info("the peer is back")
-            late = self._ttl and item.event.timestamp < now_ms() - self._ttl
+            late = self._ttl and _given_at(item.event) < now_ms() - self._ttl
             self.tally.delivered(item.event, item.tries, bool(late), self._rules)
             if item.passes is not None:
                 head, item.passes = item.passes, None
@@ -362,7 +363,7 @@ class SinkRunner:
         oldest = now_ms() - self._ttl
         for taken in list(self._window):
             for item in taken.items:
-                if item.state not in (WRITING, SETTLED) and item.event.timestamp < oldest:
+                if item.state not in (WRITING, SETTLED) and _given_at(item.event) < oldest:
                     self._drop(item, "expired")
         self._schedule()
         self._loop.call_later(min(0.25, self._ttl / 4000), self._sweep)
@@ -377,3 +378,8 @@ class SinkRunner:
                 if item.state not in (WRITING, SETTLED):
                     self._drop(item, "queue_full")
                     size -= each
+
+
+def _given_at(event: Event) -> int:
+    """When the ttl of an event begins: when it was made, or when it came from another sink or the dead letters."""
+    return event.timestamp if event.error is None else int(event.error["at"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headrace.components import Component, Connector, Context, PipelineInfo, Sink, Source
@@ -18,6 +18,8 @@ from headrace.engine.opening import close, open_until_up
 from headrace.engine.retry import Failure
 from headrace.engine.rules import Rule, RuleSet
 from headrace.engine.tally import RuleTally, SinkTally, source_metrics
+from headrace.errors import HeadraceError
+from headrace.events import Event
 from headrace.lanes import Item
 from headrace.metrics import Metrics, State, Status
 from headrace.registry import Registry
@@ -149,7 +151,7 @@ class Pipeline:
             if runner is None:
                 return letter(item, failure, error)
             quiet.warning("other", f"event {item.event.id} goes to sink {on_error}: {failure.reason}")
-            return to_other_sink(self.topics[on_error], runner.tally.sent, item)
+            return to_other_sink(spec.name, self.topics[on_error], runner.tally.sent, item, failure, error)
 
         def letter(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None]:
             assert self.dead_letters is not None
@@ -243,6 +245,21 @@ class Pipeline:
         """Events that are in the stream and not settled."""
         events = self._events.unsettled if self._events is not None else 0
         return events + sum(topic.unsettled for topic in self.topics.values())
+
+    async def give(self, sink: str, events: Sequence[Event]) -> None:
+        """Give events to a sink once more. HeadraceError if there is no such sink, or the stream does not take them."""
+        if sink not in self.sinks:
+            raise HeadraceError(f"there is no sink {sink!r} running")
+        topic, tally = self.topics[sink], self.sinks[sink].tally
+        await topic.room()
+        tally.sent(len(events))
+        tally.metrics.add("replayed", len(events))
+        try:
+            await topic.send(events)
+        except BaseException:
+            tally.sent(-len(events))
+            tally.metrics.add("replayed", -len(events))
+            raise
 
     # -- what people see ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ The laws, which hold at every read:
     source   received = appended + rejected.* + pending
     rule     matched = passed + failed.exception + failed.no_result
     sink     matched + recovered = success + failed + dropped.* + late_reply + queuing + inflight
+
+An event with an ``error`` comes from another sink or from the dead letters. Its rule has counted it already.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from headrace.metrics import Metrics
 __all__ = ["RuleTally", "SinkTally", "source_metrics"]
 
 SINK = (
-    "matched", "recovered", "success", "failed", "retried", "late_reply", "dropped", "dropped.expired",
+    "matched", "recovered", "replayed", "success", "failed", "retried", "late_reply", "dropped", "dropped.expired",
     "dropped.queue_full", "dropped.resource_stopped", "dropped.resource_not_found", "dropped.other",
 )  # fmt: skip
 RULE = (
@@ -92,7 +94,7 @@ class SinkTally:
         for event in events:
             if self._recovered_unread:
                 self._recovered_unread -= 1
-                if rule := rules.get(event.rule):
+                if event.error is None and (rule := rules.get(event.rule)):
                     rule.metrics.counters["actions.total"] += 1
 
     def begun(self, n: int) -> None:
@@ -106,7 +108,7 @@ class SinkTally:
         if tries > 1:
             counters["retried"] += 1
         self.inflight -= 1
-        if rule := rules.get(event.rule):
+        if event.error is None and (rule := rules.get(event.rule)):
             counters = rule.metrics.counters
             if late:
                 counters["actions.failed"] += 1
@@ -140,7 +142,7 @@ class SinkTally:
         self.metrics.add(f"dropped.{reason}", n)
 
     def _action_failed(self, event: Event, how: str, rules: Mapping[str, RuleTally]) -> None:
-        if rule := rules.get(event.rule):
+        if event.error is None and (rule := rules.get(event.rule)):
             counters = rule.metrics.counters
             counters["actions.failed"] += 1
             counters[f"actions.failed.{how}"] += 1

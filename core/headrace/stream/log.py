@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from headrace.errors import StreamError
-from headrace.events import Event, decode
 from headrace.stream.files import Files
-from headrace.stream.logtopic import Job, LogTopic
-from headrace.stream.offsets import newest
-from headrace.stream.segments import Corrupt, Segment, SegmentReader
-from headrace.stream.series import SUFFIX
+from headrace.stream.job import Job
+from headrace.stream.kept import topic_directory
+from headrace.stream.logtopic import LogTopic
 from headrace.stream.topic import TopicOptions
 
-__all__ = ["Log", "read_topic"]
+__all__ = ["Log"]
 
 _CHECK_DISK_EVERY = 4 << 20
 _RETRY = 0.5
 _COMMIT_EVERY = 0.005  # what settles one by one is committed together; a kill repeats so much more at most
-
-
-def _topic_directory(directory: Path, name: str) -> Path:
-    return directory / "topics" / quote(name, safe="")
 
 
 class Log:
@@ -82,7 +74,7 @@ class Log:
         """The topic of this name, made if it is not there."""
         topic = self.topics.get(name)
         if topic is None:
-            topic = LogTopic(self, name, _topic_directory(self.directory, name))
+            topic = LogTopic(self, name, topic_directory(self.directory, name))
             try:
                 topic.recover()
             except OSError as exc:
@@ -230,40 +222,3 @@ class Log:
 def _run(jobs: list[Job]) -> None:
     for job in jobs:
         job.run()
-
-
-def read_topic(directory: Path, name: str) -> Iterator[tuple[int, list[Event]]]:
-    """The records of a topic that are not settled altogether: offset and events. Takes no lock and changes nothing."""
-    files = Files()
-    topic = _topic_directory(directory, name)
-    low = _low_mark(files, topic / "offsets")
-    for path in files.children(topic):
-        if path.suffix != SUFFIX:
-            continue
-        with contextlib.suppress(FileNotFoundError, Corrupt):  # removed meanwhile; being written, or damaged
-            yield from _read_segment(files, path, low)
-
-
-def _low_mark(files: Files, path: Path) -> int:
-    try:
-        fd = files.open_to_read(path)
-    except FileNotFoundError:
-        return 0
-    try:
-        found = newest(files, fd)
-        return found[2].low if found else 0
-    finally:
-        files.close(fd)
-
-
-def _read_segment(files: Files, path: Path, low: int) -> Iterator[tuple[int, list[Event]]]:
-    fd = files.open_to_read(path)
-    try:
-        size = files.size(fd)
-        reader = SegmentReader(files, fd, Segment(path, int(path.stem)))
-        reader.begin(size)
-        while record := reader.read(size):
-            if record.end > low:
-                yield record.offset, decode(record.payload)
-    finally:
-        files.close(fd)

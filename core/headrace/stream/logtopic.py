@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import StreamError, StreamFull
 from headrace.events import Event, decode
 from headrace.stream.backlog import Backlog, Unread
+from headrace.stream.job import Job
+from headrace.stream.kept import Kept, read_kept
 from headrace.stream.offsets import OffsetsFile, Settled
 from headrace.stream.series import Lost, Series
 from headrace.stream.topic import Message, Record, Topic, TopicOptions
@@ -20,41 +22,9 @@ from headrace.stream.topic import Message, Record, Topic, TopicOptions
 if TYPE_CHECKING:
     from headrace.stream.log import Log
 
-__all__ = ["Job", "LogRecord", "LogTopic"]
+__all__ = ["LogRecord", "LogTopic"]
 
 _MOST_SEGMENT, _LEAST_SEGMENT = 64 << 20, 64 << 10
-
-
-class Job:
-    """What one flush does for one topic. Made and finished on the loop, run there or on the writer thread."""
-
-    __slots__ = ("commit", "commit_error", "error", "low", "messages", "size", "stored", "topic")
-
-    def __init__(self, topic: LogTopic, messages: list[Message], commit: bytes | None, low: int) -> None:
-        self.topic = topic
-        self.messages = messages
-        self.commit = commit
-        self.low = low
-        self.size = sum([len(message.payload) for message in messages]) if messages else 0
-        self.stored = 0
-        self.error: OSError | None = None
-        self.commit_error: OSError | None = None
-
-    def run(self) -> None:
-        """Append, then commit, then remove what the commit made useless: in this order a crash loses nothing."""
-        topic = self.topic
-        if self.messages:
-            self.stored, self.error = topic.series.append(self.messages)
-        if self.commit is None:
-            return
-        try:
-            topic.offsets.write(self.commit)
-            useless = topic.series.removable(self.low)
-            if useless and topic.log.sync:
-                topic.offsets.sync()  # else a power cut could leave an older commit and no records behind it
-            topic.series.remove(useless)
-        except OSError as exc:
-            self.commit_error = exc
 
 
 class LogRecord(Record):
@@ -221,11 +191,24 @@ class LogTopic(Topic):
         for segment in self.series.closed():
             if self.unsettled_bytes + size <= self.options.max_bytes:
                 break
-            start, end = self.settled.low, segment.end
-            if start < end:
+            each = segment.payload // (segment.end - segment.base)
+            for start, end in self.settled.missing(max(segment.base, self.settled.low), segment.end):
                 count += end - start
-                self.settle(start, end, segment.payload)
+                self.settle(start, end, each * (end - start))
         self.dropped(count)
+
+    # -- a topic that nobody consumes
+
+    def kept(self) -> Iterator[Kept]:
+        settled = Settled(self.settled.low, list(self.settled.ranges()))
+        return read_kept(self.log.files, self.directory, settled)
+
+    def discard(self, kept: Kept) -> bool:
+        start, end, size = kept.offset, kept.offset + 1, kept.size
+        if self.deleted or not self.settled.missing(start, end):
+            return False
+        self.settle(start, end, min(size, self.unsettled_bytes))
+        return True
 
     # -- flushing; called by Log
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from headrace.errors import StreamError, StreamFull
 from headrace.events import Event, encode_event, join
+from headrace.stream.kept import Kept
 from headrace.stream.series import Entry
 
 __all__ = ["MESSAGE_BYTES", "MESSAGE_EVENTS", "Message", "Record", "Topic", "TopicOptions", "messages"]
@@ -147,6 +148,19 @@ class Topic(ABC):
     @abstractmethod
     def oldest(self) -> int | None:
         """Timestamp (ms) of the oldest unsettled event, or of the first event of its message."""
+
+    # -- a topic that nobody consumes
+
+    def kept(self) -> Iterator[Kept]:
+        """Its unsettled events of this moment, oldest first; may be iterated on another thread.
+
+        ``StreamError`` if this backend cannot.
+        """
+        raise StreamError(f"{self.full_name} is a topic on Kafka: read and empty it with Kafka's own tools")
+
+    def discard(self, kept: Kept) -> bool:
+        """Settle one of them. False if it is settled already."""
+        raise NotImplementedError
 
     # -- sending
 

@@ -302,18 +302,20 @@ async def test_read_topic_reads_beside_a_running_process(open_stream, make, coll
     for n in range(3):
         await letters.send(make(n, n + 10))
     found = list(read_topic(directory, "dead_letters"))
-    assert [(offset, [event["n"] for event in batch]) for offset, batch in found] == [
-        (0, [0, 10]),
-        (2, [1, 11]),
-        (4, [2, 12]),
-    ]
+    assert [(kept.offset, kept.event["n"]) for kept in found] == [(0, 0), (1, 10), (2, 1), (3, 11), (4, 2), (5, 12)]
+    assert letters.discard(found[3])
+    assert letters.discard(found[0])
+    assert not letters.discard(found[0])
+    assert [kept.event["n"] for kept in letters.kept()] == [10, 1, 2, 12]
+    await until(lambda: [kept.event["n"] for kept in read_topic(directory, "dead_letters")] == [10, 1, 2, 12])
+    assert letters.unsettled == 4
     topic = await stream.topic("sink.a", OPTIONS)
     got = collector(lambda n: n < 2)
     await stream.consume(topic, got)
     for n in range(3):
         await topic.send(make(n))
     await until(lambda: topic.unsettled == 1)
-    await until(lambda: [offset for offset, _ in read_topic(directory, "sink.a")] == [2])
+    await until(lambda: [kept.offset for kept in read_topic(directory, "sink.a")] == [2])
 
 
 async def test_faust_is_imported_only_to_consume():

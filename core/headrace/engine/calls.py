@@ -1,0 +1,61 @@
+"""What a running pipeline can be asked by name, over its status socket or whatever else: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.engine.dead_letters import DeadLetters, Which
+from headrace.errors import HeadraceError
+from headrace.stream import Kept
+
+if TYPE_CHECKING:
+    from headrace.engine.pipeline import Pipeline
+
+__all__ = ["CALLS", "call", "letter"]
+
+
+async def call(pipeline: Pipeline, name: str, arguments: Mapping[str, Any]) -> Any:
+    """The answer to one call. HeadraceError if it cannot be done, or is none."""
+    try:
+        return await CALLS[name](pipeline, arguments)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise HeadraceError(f"{name!r} is no call, or has wrong arguments: {exc}") from exc
+
+
+def letter(kept: Kept) -> dict[str, Any]:
+    """A dead letter for people: its number, when it was given up, and what is in it."""
+    return {"offset": kept.offset, "at": kept.event.timestamp, **kept.event.columns}
+
+
+def _letters(pipeline: Pipeline) -> DeadLetters:
+    if pipeline.dead_letters is None:
+        raise HeadraceError("the pipeline is not up yet")
+    return pipeline.dead_letters
+
+
+async def _status(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    return pipeline.snapshot()
+
+
+async def _dlq_ls(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    found = await _letters(pipeline).find(Which(**arguments["which"]), int(arguments["limit"]))
+    return [letter(kept) for kept in found]
+
+
+async def _dlq_replay(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    done = await _letters(pipeline).replay(Which(**arguments["which"]), pipeline.give)
+    return dataclasses.asdict(done)
+
+
+async def _dlq_purge(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    return {"purged": await _letters(pipeline).purge(Which(**arguments["which"]))}
+
+
+CALLS: Final[Mapping[str, Callable[[Pipeline, Mapping[str, Any]], Awaitable[Any]]]] = {
+    "status": _status,
+    "dlq.ls": _dlq_ls,
+    "dlq.replay": _dlq_replay,
+    "dlq.purge": _dlq_purge,
+}

@@ -1,0 +1,156 @@
+"""Sinks and connectors of a configuration, made and opened to be looked at or tried; the pipeline does not run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from headrace.components import Component, ComponentConfig, Connector, Context, Sink, TestStep
+from headrace.config.model import ConnectorSpec, PipelineSpec, RuleSpec
+from headrace.engine.opening import close
+from headrace.engine.retry import describe
+from headrace.errors import HeadraceError
+from headrace.events import Event
+from headrace.registry import Registry
+
+__all__ = ["Trial"]
+
+_SAMPLE: Mapping[str, Any] = {
+    "event": "message.publish",
+    "topic": "t/1",
+    "clientid": "sensor-1",
+    "username": "sample",
+    "payload": '{"msg": "a sample of headrace", "temp": 21.5}',
+    "qos": 1,
+}
+
+
+class Trial:
+    """Use as an async context manager: what was opened is closed at its end."""
+
+    def __init__(self, spec: PipelineSpec, registry: Registry, log: logging.Logger | None = None) -> None:
+        self._spec = spec
+        self._registry = registry
+        self._log = log or logging.getLogger("headrace.trial")
+        self._made: dict[tuple[str, str], Component[Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for component in reversed(self._made.values()):
+            await close(component)
+
+    # -- what can be asked -------------------------------------------------------------------------------------
+
+    async def test_connector(self, name: str) -> list[TestStep]:
+        """Try a connector's way to its peer, stage by stage. ``name``: of a connector, or of a sink with its own."""
+        connector = self._connector(self._connector_spec(name))
+        try:
+            await connector.open()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
+            return [TestStep("open", ok=False, detail=describe(exc))]
+        return await connector.test()
+
+    async def render(self, event: Event) -> Mapping[str, Any]:
+        """What its sink (``event.sink``) would send for an event; empty if the sink cannot say.
+
+        HeadraceError if there is no such sink, or nothing can be made of the event.
+        """
+        sink = await self._sink(event.sink)
+        try:
+            return sink.render(event)
+        except Exception as exc:
+            raise HeadraceError(f"nothing can be made of event {event.id}: {describe(exc)}") from exc
+
+    async def send(self, event: Event) -> Mapping[str, Any]:
+        """Send one event to its sink, once, and say what came back."""
+        return await (await self._sink(event.sink)).trial(event)
+
+    def sample(self, sink: str, columns: Mapping[str, Any]) -> Event:
+        """An event as ``sink`` gets it: a message with these columns that went through the first rule to the sink.
+
+        HeadraceError if the rule gives nothing for it.
+        """
+        rule = next((rule for rule in self._spec.rules.values() if sink in rule.sinks), None)
+        message = {**_SAMPLE, **columns}
+        if "topic" not in columns and rule is not None:
+            message["topic"] = self._topic(rule)
+        event = Event(message, key=str(message["clientid"]), source="sample")
+        for row in self._rows(rule, event) if rule is not None else [event]:
+            made = row.output(row.columns, rule.name if rule is not None else "")
+            made.sink = sink
+            return made
+        raise HeadraceError(f"the rule gives nothing for the sample {message}; give another topic or payload")
+
+    def sinks_of(self, connector: str) -> list[str]:
+        """The sinks that use a connector."""
+        return [name for name, sink in self._spec.sinks.items() if connector == (sink.connector or name)]
+
+    # -- how ---------------------------------------------------------------------------------------------------
+
+    def _topic(self, rule: RuleSpec) -> str:
+        """A topic the rule reads."""
+        step = rule.transforms[0]
+        topics = self._make(step.cls, step.config, "rules", rule.name).inputs().topics
+        return next(iter(topics), "t/1").replace("+", "1").replace("#", "1")
+
+    def _rows(self, rule: RuleSpec, event: Event) -> list[Event]:
+        events = [event]
+        for i, step in enumerate(rule.transforms):
+            output = self._make(step.cls, step.config, "rules", f"{rule.name}.{i}").process(events)
+            for exc in output.exceptions.values():
+                raise HeadraceError(f"rule {rule.name}: {describe(exc)}")
+            events = [events[parent].output(row, rule.name) for parent, row in output.rows]
+        return events
+
+    def _connector_spec(self, name: str) -> ConnectorSpec:
+        spec = self._spec.connectors.get(name) or self._spec.inline_connectors.get(name)
+        if spec is None:
+            known = ", ".join([*self._spec.connectors, *self._spec.inline_connectors]) or "none"
+            raise HeadraceError(f"there is no connector {name!r}; there is {known}")
+        return spec
+
+    def _connector(self, spec: ConnectorSpec) -> Connector[Any]:
+        connector: Connector[Any] = self._make(spec.cls, spec.config, "connectors", spec.name, broken=spec.broken)
+        return connector
+
+    async def _sink(self, name: str) -> Sink[Any]:
+        """The sink of this name, open."""
+        made = self._made.get(("sinks", name))
+        if isinstance(made, Sink):
+            return made
+        spec = self._spec.sinks.get(name)
+        if spec is None:
+            raise HeadraceError(f"there is no sink {name!r}; there is {', '.join(self._spec.sinks) or 'none'}")
+        connector = None
+        if spec.cls is not None and spec.cls.connector_type is not None:
+            connector = self._connector(self._connector_spec(spec.connector or name))
+        sink: Sink[Any] = self._make(spec.cls, spec.config, "sinks", name, broken=spec.broken, connector=connector)
+        try:
+            if connector is not None:
+                await connector.open()
+            await sink.open()
+        except Exception as exc:
+            raise HeadraceError(f"sink {name!r} cannot be opened: {describe(exc)}") from exc
+        return sink
+
+    def _make(
+        self,
+        cls: type[Component[Any]] | None,
+        config: ComponentConfig | None,
+        kind: str,
+        name: str,
+        *,
+        broken: str | None = None,
+        connector: Connector[Any] | None = None,
+    ) -> Any:
+        if cls is None or broken:
+            raise HeadraceError(f"{kind}.{name} cannot run: {broken or 'its plugin is missing'}")
+        ctx = Context(name, self._spec.name, self._log, connector=connector, functions=self._registry.functions)
+        made = self._made[kind, name] = cls(config, ctx)
+        return made
