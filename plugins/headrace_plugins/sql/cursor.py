@@ -1,17 +1,16 @@
-"""The place in the tokens, and error messages with hints."""
+"""The place in the tokens, and the errors that are found there."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from headrace_plugins.sql.errors import SqlError
+from headrace_plugins.sql.hints import hint_for
 from headrace_plugins.sql.lexer import Token
 
-__all__ = ["COMPARISONS", "INDEX_HINT", "MAX_DEPTH", "Cursor"]
+__all__ = ["MAX_DEPTH", "Cursor"]
 
 MAX_DEPTH: Final = 40
-COMPARISONS: Final = frozenset({"=", "=~", "~=", "!=", "<>", "<", ">", "<=", ">="})
-INDEX_HINT: Final = "an index is a number from 1 or a name; to compute one use nth(1 + 1, list)"
 
 
 class Cursor:
@@ -81,31 +80,16 @@ class Cursor:
         found = "the end of the query" if token.kind == "end" else self.text[token.at : token.end]
         if len(found) > 40:
             found = found[:37] + "…"
-        if not hint:
-            hint = self.hint(token)
+        hint = hint or hint_for(self.tokens, self.index, expected)
         return self.error(token.at, f"found {found}, expected {expected}", hint)
 
-    def hint(self, token: Token) -> str:
-        before = self.tokens[self.index - 1] if self.index else None
-        if token.kind == "op" and token.value == "=" and before is not None and before.value in COMPARISONS:
-            return "equality is written with one ="
-        if token.kind == "keyword" and before is not None and before.kind == "op" and before.value in (".", ",", "["):
-            return f"{token.value} is a reserved word; as a key it goes in quotes: payload.'{token.value.lower()}'"
-        if token.kind == "float" and before is not None and before.value == ".":
-            return "as keys, numbers go in quotes here: payload.'1'.'5'"
-        return ""
-
-    def hint_in_fields(self) -> str:
-        if self.now.kind == "keyword" and self.now.value in ("AND", "OR", "NOT", "IN"):
-            return f"{self.now.value} is for conditions only; in a value use CASE WHEN … THEN true ELSE false END"
-        if self.now.kind == "op" and self.now.value in COMPARISONS:
-            return "a comparison in parentheses, or two in a row, is no value"
-        return self.hint(self.now)
-
-    def hint_for_value(self, token: Token) -> str:
-        if token.kind == "keyword" and token.value == "CASE":
-            return "a CASE is a whole field or an argument of a function; wrap it: coalesce(CASE … END, null())"
-        return self.hint(token) or self.hint_in_fields()
+    def unclosed(self, expected: str, opening: Token) -> SqlError:
+        """Something else than what would close ``opening``."""
+        hint = hint_for(self.tokens, self.index, expected)
+        if not hint and (self.now.kind == "end" or self.at_keyword("FROM")):
+            line, column = self.text.count("\n", 0, opening.at) + 1, opening.at - self.text.rfind("\n", 0, opening.at)
+            hint = f"the {opening.value} at line {line}, column {column} is never closed"
+        return self.unexpected(expected, hint)
 
     def enter(self) -> None:
         self.depth += 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 from typing import Literal as OneOf
 
-from headrace_plugins.sql.cursor import COMPARISONS, INDEX_HINT, Cursor
+from headrace_plugins.sql.cursor import Cursor
+from headrace_plugins.sql.hints import COMPARISONS, INDEX_HINT, hint_for
 from headrace_plugins.sql.lexer import Token
 from headrace_plugins.sql.nodes import (
     HEAD,
@@ -126,7 +127,7 @@ class ExpressionParser(Cursor):
     def _no_alias(self) -> None:
         # The grammar has room for a name here, and evaluation then always fails.
         if self.at_keyword("AS") or self.now.kind in ("name", "quoted"):
-            raise self.unexpected("an operator", "only a field of SELECT, FOREACH or DO can be named")
+            raise self.unexpected("an operator")
 
     # -- values
 
@@ -144,8 +145,7 @@ class ExpressionParser(Cursor):
         self.advance()
         right = self._operand(self._arithmetic(place), place)
         if self.now.kind == "op" and self.now.value in COMPARISONS:
-            hint = self.hint(self.now) or "comparisons do not chain: write a < b AND b < c"
-            raise self.unexpected("the end of the comparison", hint)
+            raise self.unexpected("the end of the comparison", "comparisons do not chain: write a < b AND b < c")
         return Compare(token.value, left, right, left.at)
 
     def _operand(self, expr: Expr, place: Place) -> Expr:
@@ -192,11 +192,11 @@ class ExpressionParser(Cursor):
             return self._parentheses(place)
         if self.at_keyword("CASE") and place == "argument":
             return self.case()
-        raise self.unexpected("a value" if place != "condition" else "a condition", self.hint_for_value(token))
+        raise self.unexpected("a value" if place != "condition" else "a condition")
 
     def _parentheses(self, place: Place) -> Expr:
         self.enter()
-        self.advance()
+        opening = self.advance()
         inner: Expr
         if place == "condition":
             inner = self.condition()
@@ -205,7 +205,7 @@ class ExpressionParser(Cursor):
         else:
             inner = self._arithmetic(place)
         if not self.at_op(")"):
-            raise self.unexpected("')'", self.hint_in_fields())
+            raise self.unclosed("')'", opening)
         self.advance()
         self.depth -= 1
         return inner
@@ -217,7 +217,7 @@ class ExpressionParser(Cursor):
         return Range(first, last, token.at)
 
     def _list(self) -> Expr:
-        at = self.advance().at
+        opening = self.advance()
         self.enter()
         items: list[Expr] = []
         while not self.at_op("]"):
@@ -225,10 +225,10 @@ class ExpressionParser(Cursor):
             if not self.take_op(","):
                 break
         if not self.at_op("]"):
-            raise self.unexpected("',' or ']'", self.hint_in_fields())
+            raise self.unclosed("',' or ']'", opening)
         self.advance()
         self.depth -= 1
-        return ListOf(tuple(items), at)
+        return ListOf(tuple(items), opening.at)
 
     # -- names: constants, paths, slices, calls
 
@@ -266,7 +266,8 @@ class ExpressionParser(Cursor):
             if self.take_op("."):
                 token = self.now
                 if token.kind not in ("name", "quoted", "string", "int"):
-                    raise self.unexpected("a key", self.hint(token) or "an index follows the name directly: a[1]")
+                    hint = hint_for(self.tokens, self.index, "a key") or "an index follows the name directly: a[1]"
+                    raise self.unexpected("a key", hint)
                 steps.append(token.value)
                 self.advance()
             elif self.take_op("["):
@@ -292,6 +293,7 @@ class ExpressionParser(Cursor):
         return step
 
     def _call(self, name: str, at: int) -> Expr:
+        opening = self.now
         self.need_op("(")
         self.enter()
         args: list[Expr] = []
@@ -300,7 +302,7 @@ class ExpressionParser(Cursor):
             while self.take_op(","):
                 args.append(self._comparison("argument"))
         if not self.at_op(")"):
-            raise self.unexpected("',' or ')'", self.hint_in_fields())
+            raise self.unclosed("',' or ')'", opening)
         self.advance()
         self.depth -= 1
         return Call(name, tuple(args), at)

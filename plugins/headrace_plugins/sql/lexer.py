@@ -71,17 +71,24 @@ _ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 _BAD_NUMBER: Final = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?[fFdD]|[0-9]{2,}(?:[eE][+-]?[0-9]+[fFdD]?|[fFdD])")
 
 _HINTS: Final = {
-    "'": "a string begins here and never ends",
+    "'": "a string begins here and never ends; a quote inside one ends it (or is written '', with escapes: true)",
     '"': "a quoted name begins here and never ends",
     "`": "quote a name with \"double quotes\", a value with 'single quotes'",
-    "%": "the remainder is written: a mod b",
-    "|": "strings are joined with +",
+    "%": "the remainder is written a mod b; a pattern of LIKE goes in 'single quotes'",
+    "||": "strings are joined with +; in a condition write OR",
+    "&&": "in a condition write AND",
+    "|": "there are no operators on bits; use bitor(a, b)",
+    "&": "there are no operators on bits; use bitand(a, b)",
+    "^": "there are no operators on bits; use bitxor(a, b)",
     ";": "a query has no semicolon at its end",
-    "#": 'a topic filter goes in quotes: FROM "t/#"',
-    "!": "unequal is written != or <>",
+    "#": 'a topic filter goes in quotes: FROM "t/#"; a comment begins with --',
+    "!": "in a condition write NOT; unequal is written != or <>",
     "?": "there are no placeholders",
+    "$": "a column is named as it is, payload.a; ${…} is for sinks",
     "{": "there are no object literals; use map_put('key', value, map_new())",
+    ":": "a value is named with AS: payload.a AS b",
     "_": "a name begins with a letter; quote others: \"_x\", payload.'_x'",
+    **dict.fromkeys("‘’“”„«»", "a typographic quote; write ' around a value, \" around a name"),
 }
 
 
@@ -158,7 +165,7 @@ def _number(query: str, kind: str | None, text: str, at: int, end: int) -> Token
 
 def _unknown(query: str, pos: int) -> SqlError:
     char = query[pos]
-    hint = _HINTS.get(char, "")
-    if not char.isascii():
+    hint = _HINTS.get(query[pos : pos + 2]) or _HINTS.get(char, "")
+    if not hint and not char.isascii():
         hint = "a name with other letters than a-z goes in quotes: payload.'größe'"
     return SqlError.at(query, pos, f"unexpected character {char!r}", hint)

@@ -55,7 +55,7 @@ class _Parser(ExpressionParser):
         do = self._fields() if self.take_keyword("DO") else ()
         incase = self.condition() if self.take_keyword("INCASE") else None
         if incase is not None and self.at_keyword("DO"):
-            raise self.unexpected("FROM", "DO comes before INCASE")
+            raise self.unexpected("FROM")
         topics, where = self._from(), self._where()
         self._finish()
         return Foreach(fields, do, incase, topics, where)
@@ -63,30 +63,27 @@ class _Parser(ExpressionParser):
     def _finish(self) -> None:
         if self.now.kind == "end":
             return
-        word = self.now.value.upper()
-        if word in ("GROUP", "ORDER", "LIMIT", "HAVING", "UNION", "JOIN"):
-            raise self.unexpected("the end of the query", f"rule SQL looks at one event at a time: it has no {word}")
         raise self.unexpected("AND, OR or the end of the query" if self.seen_where else "WHERE or the end of the query")
 
     # -- FROM and WHERE
 
     def _from(self) -> tuple[Topic, ...]:
         if not self.take_keyword("FROM"):
-            raise self.unexpected("',' or FROM", self.hint_in_fields())
+            raise self.unexpected("',' or FROM")
         topics = [self._topic()]
         while self.take_op(","):
             topics.append(self._topic())
         if self.now.kind in ("quoted", "string"):
-            raise self.unexpected("',' or WHERE", "several topics are separated by commas")
+            raise self.unexpected("',' or WHERE")
         return tuple(topics)
 
     def _topic(self) -> Topic:
         token = self.now
         if token.kind not in ("name", "quoted", "string"):
-            raise self.unexpected("a topic filter", 'a topic filter goes in quotes: FROM "t/#"')
+            raise self.unexpected("a topic filter")
         self.advance()
         if self.now.kind == "op" and self.now.value == "/":
-            raise self.unexpected("',' or WHERE", 'a topic filter goes in quotes: FROM "t/1"')
+            raise self.unexpected("',' or WHERE")
         return self._filter(token.value, token.at)
 
     def _filter(self, name: str, at: int) -> Topic:

@@ -68,9 +68,27 @@ def lookup(call: Call, others: Mapping[str, Function] | None, *, strict: bool = 
     return function
 
 
+_ELSEWHERE = {
+    "now": "now_timestamp() or now_rfc3339()",
+    "len": "strlen() of a string, length() of an array",
+    **dict.fromkeys(("ifnull", "nvl", "isnull"), "coalesce() or is_null()"),
+    **dict.fromkeys(("cast", "to_number", "to_char"), "int(), float() or str()"),
+    **dict.fromkeys(("substring", "mid", "left", "right"), "substr()"),
+    **dict.fromkeys(("to_json", "json"), "json_encode() or json_decode()"),
+    **dict.fromkeys(("date_format", "strftime", "to_date"), "format_date() or date_to_unix_ts()"),
+    **dict.fromkeys(("pow", "exponent"), "power()"),
+}
+"""What functions of other dialects are called here."""
+_AGGREGATES = frozenset(("count", "sum", "avg", "min", "max"))
+
+
 def _near(name: str, known: list[str]) -> str:
     if "." in name:
         return "functions of other modules are not available"
+    if name.lower() in _AGGREGATES:
+        return "rule SQL looks at one event at a time: it has no aggregates"
+    if name.lower() in _ELSEWHERE:
+        return f"use {_ELSEWHERE[name.lower()]}"
     if name.lower() in known:
         return f"names are case-sensitive: {name.lower()}()"
     near = difflib.get_close_matches(name, known, 3)

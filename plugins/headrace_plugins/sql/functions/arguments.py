@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import regex
 
 from headrace_plugins.sql.values import MAX_BYTES, describe, is_number
 
-__all__ = ["array", "choice", "graphemes", "integer", "limited", "number", "octets", "string"]
+__all__ = ["array", "choice", "from_one", "graphemes", "integer", "limited", "number", "octets", "one_of", "string"]
 
 
 def octets(value: Any) -> str | bytes:
@@ -65,3 +66,22 @@ def graphemes(text: str) -> list[str]:
     if text.isascii() and "\r\n" not in text:
         return list(text)
     return regex.findall(r"\X", text)
+
+
+# -- of literals, when the query is read
+
+
+def one_of(at: int, *words: str) -> Callable[[dict[int, Any]], None]:
+    """A check: the argument at this position is one of a few words."""
+
+    def check(literals: dict[int, Any]) -> None:
+        if at in literals:
+            choice(literals[at], *words)
+
+    return check
+
+
+def from_one(literals: dict[int, Any]) -> None:
+    """A check: the first argument is a position, and the first position is 1."""
+    if 0 in literals and integer(literals[0]) < 1:
+        raise ValueError("positions count from 1")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from headrace_plugins.sql.comparison import among
-from headrace_plugins.sql.functions.arguments import array, integer
+from headrace_plugins.sql.functions.arguments import array, from_one, integer
 from headrace_plugins.sql.functions.base import function
 
 
-@function()
+@function(check=from_one)
 def nth(n: Any, values: Any) -> Any:
     """The n-th element, from 1."""
     if not 1 <= integer(n) <= len(array(values)):

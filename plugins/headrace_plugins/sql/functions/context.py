@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.topics import matches
-from headrace_plugins.sql.functions.arguments import array, integer, string
+from headrace_plugins.sql.functions.arguments import array, from_one, integer, string
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.runtime import get
 from headrace_plugins.sql.values import U, decode_json, same
@@ -24,7 +24,7 @@ def qos(columns: Columns) -> Any:
     return columns.get("qos", U)
 
 
-@function(first="columns")
+@function(first="columns", check=from_one)
 def topic(columns: Columns, level: Any = None) -> Any:
     """The topic, or its level n, from 1."""
     value = columns.get("topic", U)

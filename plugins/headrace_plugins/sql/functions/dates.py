@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from headrace_plugins.sql.functions.arguments import choice, integer, string
+from headrace_plugins.sql.functions.arguments import choice, integer, one_of, string
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.values import U, describe
 
@@ -133,7 +133,7 @@ def _zone(offset: int, field: str) -> str:
     return f"{sign}{hours:02d}:{minutes:02d}" + (f":{seconds:02d}" if field == "%::z" else "")
 
 
-@function(kind="str")
+@function(kind="str", check=one_of(0, *_UNITS))
 def format_date(unit: Any, offset: Any, template: Any, epoch: Any = None) -> str:
     """An epoch (now, if none is given) by a template: %Y %m %d %H %M %S %N %3N %6N %z %:z %::z."""
     factor = _factor(unit)
@@ -154,7 +154,7 @@ def format_date(unit: Any, offset: Any, template: Any, epoch: Any = None) -> str
     )
 
 
-@function(kind="num")
+@function(kind="num", check=one_of(0, *_UNITS))
 def date_to_unix_ts(unit: Any, offset: Any, template: Any, text: Any = None) -> int:
     """A text read by a template, as an epoch. With four arguments, the second is the offset of the text."""
     if text is None:
@@ -205,7 +205,7 @@ _RFC3339: Final = re.compile(
 )
 
 
-@function(kind="num")
+@function(kind="num", check=one_of(1, *_UNITS))
 def rfc3339_to_unix_ts(text: Any, unit: Any = "second") -> int:
     factor = _factor(unit)
     found = _RFC3339.fullmatch(text) if isinstance(text, str) else None
@@ -218,7 +218,7 @@ def rfc3339_to_unix_ts(text: Any, unit: Any = "second") -> int:
     return seconds * factor + fraction
 
 
-@function(kind="str")
+@function(kind="str", check=one_of(1, *_UNITS))
 def unix_ts_to_rfc3339(epoch: Any, unit: Any = "second") -> str:
     """In the time zone of the system."""
     factor = _factor(unit)
@@ -234,12 +234,12 @@ def unix_ts_to_rfc3339(epoch: Any, unit: Any = "second") -> str:
     return shown + _zone(shift, "%:z")
 
 
-@function(kind="str")
+@function(kind="str", check=one_of(0, *_UNITS))
 def now_rfc3339(unit: Any = "second") -> str:
     return unix_ts_to_rfc3339(now_timestamp(unit), unit)
 
 
-@function(kind="num")
+@function(kind="num", check=one_of(0, *_UNITS))
 def now_timestamp(unit: Any = "second") -> int:
     return time.time_ns() * _factor(unit) // 1_000_000_000
 

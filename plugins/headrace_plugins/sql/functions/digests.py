@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from headrace_plugins.sql.functions.arguments import octets
+from headrace_plugins.sql.functions.arguments import choice, octets, one_of
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.values import describe, to_bytes
 
@@ -16,12 +16,10 @@ _ALGORITHMS: Final = {
 }
 
 
-@function("hash", kind="str")
+@function("hash", kind="str", check=one_of(0, *_ALGORITHMS))
 def hash_(algorithm: Any, value: Any) -> str:
     """The digest by an algorithm's name."""
-    name = _ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
-    if name is None:
-        raise ValueError(f"expected one of {', '.join(_ALGORITHMS)}, not {describe(algorithm)}")
+    name = _ALGORITHMS[choice(algorithm, *_ALGORITHMS)]
     return hashlib.new(name, to_bytes(octets(value)), usedforsecurity=False).hexdigest()
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headrace_plugins.sql.functions.arguments import array, choice, graphemes, integer, limited, octets, string
+from headrace_plugins.sql.functions.arguments import (
+    array,
+    choice,
+    graphemes,
+    integer,
+    limited,
+    octets,
+    one_of,
+    string,
+)
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.runtime import join
 from headrace_plugins.sql.values import U, from_bytes, json_text, text, to_bytes, unescaped
@@ -64,11 +73,15 @@ def substr(value: Any, start: Any, count: Any = None) -> str:
     return "".join(graphemes(text)[start : None if count is None else start + count])
 
 
-@function(kind="list")
-def split(value: Any, separator: Any, how: Any = "trim") -> list[Any]:
+_SPLITS: Final = ("notrim", "leading", "leading_notrim", "trailing", "trailing_notrim")
+_SIDES: Final = ("trailing", "leading", "both")
+
+
+@function(kind="list", check=one_of(2, *_SPLITS))
+def split(value: Any, separator: Any, how: Any = ...) -> list[Any]:
     """The parts between separators, without empty ones unless ``…notrim``; ``leading``, ``trailing``: at one only."""
     text, mark = string(value), string(separator)
-    choice(how, "trim", "notrim", "leading", "leading_notrim", "trailing", "trailing_notrim")
+    how = "" if how is ... else choice(how, *_SPLITS)
     if not mark:
         parts = [text]
     elif how.startswith("leading"):
@@ -99,18 +112,18 @@ def concat(value: Any, other: Any = ...) -> str | bytes:
     return join(*array(value)) if other is ... else join(value, other)
 
 
-@function(kind="str")
+@function(kind="str", check=one_of(2, *_SIDES))
 def pad(value: Any, width: Any, side: Any = "trailing", filler: Any = " ") -> str:
     """Filled up to a width, at the end, the beginning or both."""
     text, fill = string(value), string(filler)
-    choice(side, "trailing", "leading", "both")
+    choice(side, *_SIDES)
     missing = max(0, integer(width) - len(graphemes(text)))
     limited(len(text) + missing * len(fill))
     before = {"leading": missing, "both": missing // 2}.get(side, 0)
     return fill * before + text + fill * (missing - before)
 
 
-@function(kind="str")
+@function(kind="str", check=one_of(3, "all", "leading", "trailing"))
 def replace(value: Any, pattern: Any, replacement: Any, which: Any = "all") -> str:
     """With a text in place of another: everywhere, or at the first or last place."""
     text, old, new = string(value), string(pattern), string(replacement)
@@ -134,7 +147,7 @@ def ascii_(value: Any) -> int:
     return data[0]
 
 
-@function(kind="str")
+@function(kind="str", check=one_of(2, "leading", "trailing"))
 def find(value: Any, pattern: Any, side: Any = "leading") -> str:
     """The rest of the text from the first or last place of a pattern; empty if there is none."""
     text, mark = string(value), string(pattern)
