@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 BIN := .venv/bin
 SOURCES := core plugins tests bench examples
 
-.PHONY: help demo test check soak bench
+.PHONY: help demo dashboard test check soak bench
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -15,6 +15,8 @@ help:  ## show this list
 
 demo: .venv/.project  ## devices, a rule and an HTTP receiver, all on this machine, in ten seconds
 	@$(BIN)/headrace demo
+
+dashboard: .venv/.dashboard core/headrace/ui/dist/index.html  ## build the dashboard that the API shows at /
 
 test: .venv/.tests check  ## everything CI runs: the checks, then every test
 	@.ci/mosquitto
@@ -47,3 +49,10 @@ bench: .venv/.project  ## headrace beside its peers; see bench/README.md
 .venv/.tests: .venv/.project
 	$(BIN)/python -m pip install --quiet --group test
 	@touch $@
+
+.venv/.dashboard: .venv/.project
+	$(BIN)/python -m pip install --quiet --group dashboard
+	@touch $@
+
+core/headrace/ui/dist/index.html: $(shell find core/headrace/ui -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print)
+	$(BIN)/python core/headrace/ui/build.py

@@ -1,0 +1,105 @@
+import { signal } from "@preact/signals";
+import { render } from "preact";
+import type { JSX } from "preact";
+import { status, trouble } from "./live";
+import { signedOut } from "./api";
+import { Empty, Notice, Page, useLoad } from "./parts";
+import { href, route } from "./route";
+import type { PartKind } from "./types";
+import { PartDetail } from "./pages/detail";
+import { Flow } from "./pages/flow";
+import { PartList } from "./pages/list";
+import { Overview } from "./pages/overview";
+import { Rules } from "./pages/rules";
+import { SignIn } from "./pages/signin";
+import "./style.css";
+
+const NAV: [string, string][] = [
+  ["overview", "Overview"],
+  ["sources", "Sources"],
+  ["connectors", "Connectors"],
+  ["rules", "Rules"],
+  ["sinks", "Sinks"],
+  ["flow", "Flow"],
+];
+
+/** A page that is loaded when somebody goes there: the editors are most of the dashboard's bytes. */
+function later<P extends object>(load: () => Promise<(props: P) => JSX.Element>): (props: P) => JSX.Element {
+  return (props) => {
+    const { value: Loaded, error } = useLoad<{ page: (props: P) => JSX.Element }>(async () => ({ page: await load() }));
+    if (Loaded) return <Loaded.page {...props} />;
+    return error ? <Notice>{error}</Notice> : <p class="hint">Loading…</p>;
+  };
+}
+
+const RuleEdit = later(async () => (await import("./pages/rule")).RuleEdit);
+
+type Theme = "" | "light" | "dark";
+const theme = signal<Theme>((localStorage.getItem("headrace.theme") ?? "") as Theme);
+
+function setTheme(next: Theme): void {
+  theme.value = next;
+  localStorage.setItem("headrace.theme", next);
+  applyTheme();
+}
+
+function applyTheme(): void {
+  if (theme.value) document.documentElement.dataset["theme"] = theme.value;
+  else delete document.documentElement.dataset["theme"];
+}
+
+function View(): JSX.Element {
+  const { page, name } = route.value;
+  switch (page) {
+    case "overview":
+      return <Overview />;
+    case "sources":
+    case "connectors":
+    case "sinks":
+      return name ? <PartDetail key={page + name} kind={page as PartKind} name={name} /> : <PartList key={page} kind={page as PartKind} />;
+    case "rules":
+      return name ? <RuleEdit key={name} name={name === "new" ? "" : name} /> : <Rules />;
+    case "flow":
+      return <Flow />;
+    default:
+      return (
+        <Page title="Not found">
+          <Empty title="There is no such page"><a href={href("overview")}>To the overview</a></Empty>
+        </Page>
+      );
+  }
+}
+
+function App(): JSX.Element {
+  if (signedOut.value) return <SignIn />;
+  const { page } = route.value;
+  const now = status.value;
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the content</a>
+      <nav aria-label="Pages">
+        <a class="brand" href={href("overview")}><img src="./icon.svg" alt="" width="28" height="28" /> headrace</a>
+        <ul>
+          {NAV.map(([key, label]) => (
+            <li key={key}><a href={href(key)} aria-current={page === key ? "page" : undefined}>{label}</a></li>
+          ))}
+        </ul>
+        <footer>
+          {now && <p class="where" title={now.reason || undefined}><span class={`dot ${now.state}`} aria-hidden="true" /> {now.name}: {now.state}</p>}
+          <label>Colours{" "}
+            <select value={theme.value} onChange={(event) => setTheme(event.currentTarget.value as Theme)}>
+              <option value="">as the system</option><option value="light">light</option><option value="dark">dark</option>
+            </select>
+          </label>
+        </footer>
+      </nav>
+      <main id="main" tabIndex={-1}>
+        {trouble.value && <div class="verdict bad" role="alert"><span aria-hidden="true">!</span> <strong>No live numbers.</strong> {trouble.value}</div>}
+        <View />
+      </main>
+    </>
+  );
+}
+
+applyTheme();
+render(<App />, document.getElementById("app") as HTMLElement);

@@ -1,0 +1,158 @@
+// One rule: its query, its sinks, a test on a sample, its numbers.
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { create, onePart, update } from "../api";
+import { Editor } from "../editor";
+import { look, part, rate, status } from "../live";
+import { Act, Ago, Card, Chip, Dialog, Empty, Notice, Page, Tabs, number, perSecond, told, useLoad } from "../parts";
+import { PartForm, READ_ONLY, without } from "../partform";
+import { go, href, route, setQuery } from "../route";
+import { useWords, checkSql } from "../sqlhelp";
+import type { Options } from "../types";
+import { isPlain, sinksOf, sqlOf } from "./ruleparts";
+import { RuleTest } from "./ruletest";
+
+type Tab = "actions" | "test" | "numbers";
+const FIRST = 'SELECT\n  *\nFROM\n  "t/#"';
+
+export function RuleEdit({ name: fixed }: { name: string }): JSX.Element {
+  const loaded = useLoad<Options>(() => (fixed ? onePart("rules", fixed) : Promise.resolve({})), fixed);
+  if (loaded.error) return <Page title={fixed}><Notice>{loaded.error}</Notice></Page>;
+  if (!loaded.value) return <Page title={fixed || "Create a rule"}><p class="hint">Loading…</p></Page>;
+  return <Loaded fixed={fixed} rule={without(loaded.value, READ_ONLY)} again={loaded.again} />;
+}
+
+function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: () => Promise<void> }): JSX.Element {
+  const [name, setName] = useState(fixed);
+  const [sql, setSql] = useState(fixed ? sqlOf(rule) : FIRST);
+  const [to, setTo] = useState<string[]>(sinksOf(rule));
+  const [error, setError] = useState("");
+  const [saved, setSaved] = useState(false);
+  const words = useWords();
+  const tab = (route.value.query.get("tab") ?? "actions") as Tab;
+  const live = part("rules", fixed);
+  const changed = sql !== sqlOf(rule) || to.join() !== sinksOf(rule).join();
+  useEffect(() => setSaved(false), [sql, to]);
+  const save = async () => {
+    setError("");
+    const rest = without(rule, ["name", "sql", "transforms", "to"]);
+    const options: Options = { ...rest, ...(isPlain(rule) ? { sql } : { transforms: rule["transforms"] ?? [] }), to: to.length === 1 ? (to[0] as string) : to };
+    try {
+      if (fixed) await update("rules", fixed, options);
+      else await create("rules", { name, ...options });
+    } catch (failure) {
+      setError(told(failure));
+      return;
+    }
+    await look();
+    if (fixed) {
+      await again();
+      setSaved(true);
+    } else go("rules", name, { tab: "numbers" });
+  };
+  return (
+    <Page
+      title={fixed || "Create a rule"}
+      lead={fixed ? <><a href={href("rules")}>rule</a> · <Chip state={live?.state} why={live?.reason} /> since <Ago at={live?.since} /></> : "A rule reads events with SQL and gives what it selects to sinks."}
+      actions={<><a class="button" href={href("rules")}>{fixed ? "Back" : "Cancel"}</a><Act class="primary" run={save} disabled={fixed ? !changed : !name || to.length === 0} title={to.length === 0 ? "Add an action first: a rule needs a sink" : ""}>{fixed ? "Save" : "Create"}</Act></>}
+    >
+      {error && <Notice>{error}</Notice>}
+      {saved && <Notice kind="good">Saved: the file is written, and the rule runs as shown.</Notice>}
+      {live?.last_error && <Notice kind="warn">Last error: {live.last_error} (<Ago at={live.last_error_at} />)</Notice>}
+      <div class="columns">
+        <Card title="Query">
+          {!fixed && (
+            <div class="field">
+              <label for="rulename">name<span class="needed"> required</span></label>
+              <input id="rulename" type="text" required autocomplete="off" spellcheck={false} placeholder="my_rule" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+            </div>
+          )}
+          {isPlain(rule) ? (
+            <Editor language="sql" label="SQL of the rule" value={sql} change={setSql} words={words} check={checkSql} />
+          ) : (
+            <Notice kind="warn">This rule has several steps. <a href={href("config")}>Change it in the configuration.</a></Notice>
+          )}
+          <p class="hint">Ctrl+Space completes columns and functions. FROM takes topic filters such as "t/#" and events such as "$events/client_connected".</p>
+        </Card>
+        <Card>
+          <Tabs<Tab> label="About this rule" now={tab} choose={(next) => setQuery({ tab: next })} tabs={fixed ? { actions: "Actions", test: "Test", numbers: "Numbers" } as Record<Tab, string> : { actions: "Actions", test: "Test" } as Record<Tab, string>} />
+          {tab === "test" ? <RuleTest sql={sql} rule={fixed} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
+        </Card>
+      </div>
+    </Page>
+  );
+}
+
+function Actions({ to, change }: { to: string[]; change: (to: string[]) => void }): JSX.Element {
+  const [adding, setAdding] = useState(false);
+  const others = Object.keys(status.value?.sinks ?? {}).filter((name) => !to.includes(name));
+  return (
+    <>
+      {to.length === 0 ? <Empty title="No action yet">An action is a sink that gets what the query selects.</Empty> : (
+        <ul class="actionlist">
+          {to.map((name) => {
+            const sink = part("sinks", name);
+            return (
+              <li key={name}>
+                <a href={href("sinks", name)}>{name}</a> <Chip state={sink?.state} why={sink?.reason} />
+                <button type="button" class="quiet" aria-label={`Take ${name} off`} onClick={() => change(to.filter((each) => each !== name))}>✕</button>
+              </li>
+            );
+          })}
+        </ul>
+      )}
+      <div class="buttons start">
+        <button type="button" onClick={() => setAdding(true)}>+ Add action</button>
+        {others.length > 0 && (
+          <select aria-label="Use a sink that is there" value="" onChange={(event) => event.currentTarget.value && change([...to, event.currentTarget.value])}>
+            <option value="">or use a sink that is there…</option>
+            {others.map((name) => <option key={name} value={name}>{name}</option>)}
+          </select>
+        )}
+      </div>
+      {adding && (
+        <Dialog title="Add a sink" close={() => setAdding(false)}>
+          <PartForm kind="sinks" cancel={() => setAdding(false)} saved={(name) => { change([...to, name]); setAdding(false); }} />
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+const TOLD: Record<string, string> = {
+  matched: "Events the rule was asked about",
+  passed: "Gave a result",
+  "failed.no_result": "Gave none: WHERE was not true, or FROM did not fit",
+  "failed.exception": "Could not be computed",
+  "actions.total": "Results handed to sinks",
+  "actions.success": "Delivered",
+  "actions.failed": "Not delivered",
+  "actions.discarded": "For a disabled sink",
+};
+
+function Numbers({ name, to }: { name: string; to: string[] }): JSX.Element {
+  const now = part("rules", name);
+  if (!now) return <p class="hint">Not running yet.</p>;
+  return (
+    <>
+      <table class="counters">
+        <thead><tr><th scope="col">Events</th><th scope="col" class="num">Since the start</th><th scope="col" class="num">Per second</th></tr></thead>
+        <tbody>
+          {Object.entries(TOLD).map(([key, told]) => (
+            <tr key={key} data-counter={key}><th scope="row" title={key}>{told}</th><td class="num">{number(now.counters[key])}</td><td class="num">{perSecond(rate("rules", name, key))}</td></tr>
+          ))}
+        </tbody>
+      </table>
+      <h3>Actions</h3>
+      <table class="counters">
+        <thead><tr><th scope="col">Sink</th><th scope="col">State</th><th scope="col" class="num">Delivered</th><th scope="col" class="num">Failed</th></tr></thead>
+        <tbody>
+          {to.map((sink) => {
+            const each = part("sinks", sink);
+            return <tr key={sink} data-name={sink}><th scope="row"><a href={href("sinks", sink)}>{sink}</a></th><td><Chip state={each?.state} why={each?.reason} /></td><td class="num" data-column="Delivered">{number(each?.counters["success"])}</td><td class="num">{number(each?.counters["failed"])}</td></tr>;
+          })}
+        </tbody>
+      </table>
+    </>
+  );
+}

@@ -1,0 +1,55 @@
+// What the API answers. Only what the pages read is named.
+export type PartKind = "sources" | "connectors" | "rules" | "sinks";
+export type State = "connecting" | "running" | "degraded" | "stopped" | "disabled";
+
+export interface Part {
+  state: State;
+  reason: string;
+  since: number;
+  last_error: string | null;
+  last_error_at: number | null;
+  counters: Record<string, number>;
+  flow?: { circuit?: string; next_try?: number; limit?: number };
+}
+
+export interface Status {
+  name: string;
+  state: State;
+  reason: string;
+  since: number;
+  config: { generation: number; since: number; error: string | null; error_at: number | null };
+  sources: Record<string, Part>;
+  connectors: Record<string, Part>;
+  rules: Record<string, Part>;
+  sinks: Record<string, Part>;
+  stream: {
+    topics: Record<string, { unsettled: number; bytes: number; oldest: number | null; corrupt: number }>;
+    dead_letters: Record<string, number>;
+    orphans: Record<string, { events: number; bytes: number }>;
+    blocked_by: string | null;
+  };
+}
+
+export type Value = string | number | boolean | null | Value[] | { [key: string]: Value };
+export type Options = { [key: string]: Value };
+
+/** A JSON Schema, as far as the forms read it. */
+export interface Schema {
+  $ref?: string;
+  $defs?: Record<string, Schema>;
+  type?: string | string[];
+  title?: string;
+  description?: string;
+  default?: Value;
+  const?: Value;
+  enum?: Value[];
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  properties?: Record<string, Schema>;
+  additionalProperties?: boolean | Schema;
+  required?: string[];
+  items?: Schema;
+  format?: string;
+  writeOnly?: boolean;
+  "x-unit"?: string;
+}
