@@ -30,6 +30,7 @@ KINDS: Mapping[Kind, type[Component[Any]]] = {
     "connector": Connector,
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_FUNCTION = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 @dataclass
@@ -123,11 +124,19 @@ class Registry:
         functions: dict[str, Callable[..., Any]] = {}
         for given in self._pm.subset_hook_caller("register_functions", others)():
             for name, function in given.items():
-                self._check_free("function", name)
+                self._check_function(name)
                 if not callable(function):
                     raise PluginError(f"the function {name!r} is {function!r}, nothing to call")
                 functions[name] = function
         return components, functions
+
+    def _check_function(self, name: object) -> None:
+        if not (isinstance(name, str) and _FUNCTION.match(name)):
+            raise PluginError(f"a function's name is a letter, then letters, digits and underscores, not {name!r}")
+        self._check_free("function", name)
+        for (_, language), cls in self._components.items():
+            if issubclass(cls, Transform) and name in cls.functions():
+                raise PluginError(f"the function name {name!r} is taken by the transform {language!r}")
 
     def _check_free(self, kind: str, name: str) -> None:
         owner = self._owners.get((kind, name))

@@ -81,6 +81,7 @@ class Abstract(Sink[ComponentConfig]):
         ({"headrace_api": (API_VERSION + 1, API_VERSION + 2)}, f"made for plugin API {API_VERSION + 1}"),
         ({"headrace_api": "1"}, "headrace_api must be (lowest, highest), not '1'"),
         ({"register_functions": lambda: {"f": 7}}, "the function 'f' is 7, nothing to call"),
+        ({"register_functions": lambda: {"a-b": shout}}, "a function's name is a letter, then letters, digits"),
         ({"register_sinks": lambda: 1 / 0}, "division by zero"),
         ({"register_sinks": lambda: 7}, "not iterable"),
     ],
