@@ -309,7 +309,8 @@ class Emitter(Names):
         name = f"f_{function.name}"
         if not name.isidentifier() or self.namespace.setdefault(name, function.call) is not function.call:
             name = self.constant("f", function.call)
-        return Code(f"{name}({', '.join(args)})", function.kind, raises=True)
+        text = f"{name}({', '.join(args)})"
+        return Code(f"plain({text})" if function.foreign else text, function.kind, raises=True)
 
 
 def _literal(value: str | float | bool) -> Code:

@@ -21,6 +21,7 @@ from headrace_plugins.sql.values import (
     describe,
     from_bytes,
     is_number,
+    plain,
     text,
     to_bytes,
 )
@@ -296,6 +297,7 @@ NAMESPACE: Final[dict[str, Any]] = {
     **{name: getattr(comparison, name) for name in comparison.__all__},
     "U": U,
     "MAX": MAX_NUMBER,
+    "plain": plain,
     "HEAD": HEAD,
     "TAIL": TAIL,
 }

@@ -29,6 +29,7 @@ __all__ = [
     "json_text",
     "number_of",
     "order",
+    "plain",
     "same",
     "strictly_same",
     "text",
@@ -141,6 +142,35 @@ def text(value: Any) -> str | bytes:
     if type(value) is bool:
         return "true" if value else "false"
     return json_text(value)
+
+
+# -- what others made
+
+_PLAIN: Final = (bool, type(None), type(U))
+
+
+def plain(value: Any) -> Any:
+    """What a plugin or a decoder gave, as a value of ours; what has no place in JSON becomes its text."""
+    if isinstance(value, str):
+        return value if type(value) is str and value.isascii() else from_bytes(to_bytes(str.__str__(value)))
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, int | float) and value == value:  # NaN is not
+        if not -MAX_NUMBER <= value <= MAX_NUMBER:
+            raise OverflowError
+        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, dict):
+        return {_key(key): plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return value if isinstance(value, Bits) else from_bytes(bytes(value))
+    return plain(str(value))
+
+
+def _key(key: Any) -> str:
+    shown = text(plain(key))
+    return shown if isinstance(shown, str) else shown.decode("utf-8", "replace")
 
 
 # -- JSON

@@ -21,6 +21,7 @@ class Function:
 
     ``first``: what it is given before its arguments: nothing, the event's columns, or the pipeline's store.
     ``check`` sees the arguments that are literals, by position, and raises ValueError if one can never work.
+    ``foreign``: it is not ours.
     """
 
     name: str
@@ -30,11 +31,12 @@ class Function:
     kind: Kind = "any"
     first: Literal["", "columns", "store"] = ""
     check: Callable[[dict[int, Any]], None] | None = None
+    foreign: bool = False
 
     @classmethod
     def of(cls, name: str, call: Callable[..., Any]) -> Function:
-        """A plain callable, such as a plugin gives."""
-        return cls(name, call, *_arity(call, 0))
+        """A plain callable, such as a plugin gives: what it returns may be anything."""
+        return cls(name, call, *_arity(call, 0), foreign=True)
 
     @property
     def arguments(self) -> str:
@@ -67,7 +69,11 @@ def function(
 
 def _arity(call: Callable[..., Any], skip: int) -> tuple[int, int | None]:
     least, most = -skip, -skip
-    for parameter in inspect.signature(call).parameters.values():
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except ValueError:  # some of those written in C do not tell
+        return 0, None
+    for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
             return least, None
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import Any, Final
+from typing import Any
 
 import msgpack
 
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.functions.extras import needs
-from headrace_plugins.sql.values import MAX_BYTES, decode_json, describe, from_bytes, json_text, text, to_bytes
+from headrace_plugins.sql.values import MAX_BYTES, decode_json, describe, from_bytes, json_text, plain, to_bytes
 
 _GZIP, _RAW, _ZLIB = 31, -15, 15
 
@@ -40,11 +40,13 @@ def _uncompress(value: Any, format: int) -> str | bytes:
 
 @function()
 def gzip(value: Any) -> str | bytes:
+    """A gzip stream."""
     return _compress(value, _GZIP)
 
 
 @function()
 def gunzip(value: Any) -> str | bytes:
+    """What gzip packed."""
     return _uncompress(value, _GZIP)
 
 
@@ -56,6 +58,7 @@ def zip_(value: Any) -> str | bytes:
 
 @function()
 def unzip(value: Any) -> str | bytes:
+    """What zip packed."""
     return _uncompress(value, _RAW)
 
 
@@ -67,6 +70,7 @@ def zip_compress(value: Any) -> str | bytes:
 
 @function()
 def zip_uncompress(value: Any) -> str | bytes:
+    """What zip_compress packed."""
     return _uncompress(value, _ZLIB)
 
 
@@ -96,11 +100,13 @@ def base64_decode(value: Any, option: Any = "", other: Any = "") -> str | bytes:
 
 @function(kind="str")
 def json_encode(value: Any) -> str:
+    """A value as compact JSON."""
     return json_text(value)
 
 
 @function()
 def json_decode(value: Any) -> Any:
+    """The value of a JSON text."""
     if not isinstance(value, str | bytes):
         raise ValueError(f"expected a string, not {describe(value)}")
     return decode_json(value)
@@ -123,24 +129,3 @@ def cbor_decode(value: Any) -> Any:
         return plain(cbor2.loads(_data(value)))
     except (cbor2.CBORDecodeError, RecursionError, MemoryError) as exc:
         raise ValueError(f"not CBOR: {exc}") from None
-
-
-_PLAIN: Final = (bool, float, str, type(None))
-
-
-def plain(value: Any) -> Any:
-    """A decoded value as one of ours: what has no place in JSON becomes its text."""
-    if isinstance(value, dict):
-        return {_key(key): plain(member) for key, member in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, bytes | bytearray | memoryview):
-        return from_bytes(bytes(value))
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
-    return value if isinstance(value, _PLAIN) and value == value else str(value)
-
-
-def _key(key: Any) -> str:
-    shown = text(plain(key))
-    return shown if isinstance(shown, str) else shown.decode("utf-8", "replace")
