@@ -19,12 +19,13 @@ def nth(n: Any, values: Any) -> Any:
 
 @function(kind="num")
 def length(values: Any) -> int:
+    """How many elements an array has."""
     return len(array(values))
 
 
 @function(kind="list")
 def sublist(start: Any, count: Any, values: Any = None) -> list[Any]:
-    """The first elements, or some from an element on; clipped at the end."""
+    """As many elements from ``start`` on (1 is the first), or at the beginning: ``sublist(count, values)``."""
     if values is None:
         start, count, values = 1, start, count
     array(values)
@@ -35,6 +36,7 @@ def sublist(start: Any, count: Any, values: Any = None) -> list[Any]:
 
 @function()
 def first(values: Any) -> Any:
+    """The first element; an empty array has none, and is an error."""
     if not array(values):
         raise ValueError("the array is empty")
     return values[0]
@@ -42,6 +44,7 @@ def first(values: Any) -> Any:
 
 @function()
 def last(values: Any) -> Any:
+    """The last element; an empty array has none, and is an error."""
     if not array(values):
         raise ValueError("the array is empty")
     return values[-1]

@@ -17,21 +17,25 @@ _FLOATS: Final = {16: "e", 32: "f", 64: "d"}
 
 @function(kind="num")
 def bitnot(value: Any) -> int:
+    """Every bit of an integer turned over."""
     return ~integer(value)
 
 
 @function(kind="num")
 def bitand(a: Any, b: Any) -> int:
+    """The bits that both integers have."""
     return integer(a) & integer(b)
 
 
 @function(kind="num")
 def bitor(a: Any, b: Any) -> int:
+    """The bits that one of two integers has, or both."""
     return integer(a) | integer(b)
 
 
 @function(kind="num")
 def bitxor(a: Any, b: Any) -> int:
+    """The bits that only one of two integers has."""
     return integer(a) ^ integer(b)
 
 
@@ -64,6 +68,7 @@ def _size(data: bytes) -> int:
 
 @function(kind="num")
 def bitsize(value: Any) -> int:
+    """How many bits a string or bytes have."""
     return _size(_binary(value))
 
 
@@ -87,7 +92,10 @@ def subbits(
     sign: Any = "unsigned",
     endianness: Any = "big",
 ) -> Any:
-    """``length`` bits from bit ``start`` (1 is the first), decoded; what is left, if there are fewer."""
+    """As many bits from bit ``start`` on (1 is the first), or at the beginning: ``subbits(value, length)``.
+
+    Fewer, if no more are left. ``type``: integer, float, bits; ``sign``: unsigned, signed; ``endianness``: big, little.
+    """
     if length is _NOTHING:
         start, length = 1, start
     data = _binary(value)

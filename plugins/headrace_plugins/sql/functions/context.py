@@ -16,11 +16,13 @@ Columns = dict[str, Any]
 
 @function(first="columns")
 def msgid(columns: Columns) -> Any:
+    """The id of the message."""
     return columns.get("id", U)
 
 
 @function(first="columns")
 def qos(columns: Columns) -> Any:
+    """The QoS of the message."""
     return columns.get("qos", U)
 
 
@@ -38,27 +40,32 @@ def topic(columns: Columns, level: Any = None) -> Any:
 
 @function(first="columns")
 def flags(columns: Columns) -> Any:
+    """The flags of the message, an object."""
     return columns.get("flags", {})
 
 
 @function(first="columns")
 def flag(columns: Columns, name: Any) -> Any:
+    """One flag of the message, by its name."""
     return get(columns.get("flags", U), string(name))
 
 
 @function(first="columns")
 def clientid(columns: Columns) -> Any:
+    """The client id."""
     return columns.get("clientid", U)
 
 
 @function(first="columns")
 def username(columns: Columns) -> Any:
+    """The user name."""
     return columns.get("username", U)
 
 
 @function("clientip", first="columns")
 @function(first="columns")
 def peerhost(columns: Columns) -> Any:
+    """The client's address."""
     return columns.get("peerhost", U)
 
 

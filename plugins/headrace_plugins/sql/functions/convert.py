@@ -13,11 +13,13 @@ from headrace_plugins.sql.values import Bits, describe, fixed, from_bytes, is_nu
 
 @function(kind="str")
 def str_(value: Any) -> str | bytes:
+    """A value as text."""
     return text(value)
 
 
 @function(kind="str")
 def str_utf8(value: Any) -> str:
+    """A value as text; bytes that are not UTF-8 are an error."""
     shown = text(value)
     if isinstance(shown, bytes):
         raise ValueError("these bytes are not UTF-8")
@@ -26,6 +28,7 @@ def str_utf8(value: Any) -> str:
 
 @function()
 def str_utf16_le(value: Any) -> str | bytes:
+    """A value as text in UTF-16, little end first."""
     return from_bytes(str_utf8(value).encode("utf-16-le"))
 
 
@@ -78,6 +81,7 @@ def float2str(value: Any, decimals: Any) -> str:
 
 @function("map")
 def map_(value: Any) -> dict[str, Any]:
+    """An object, or what a JSON text holds as one."""
     return as_map(value)
 
 
@@ -106,4 +110,5 @@ def hexstr2bin(value: Any, prefix: Any = "") -> str | bytes:
 
 @function(kind="str")
 def sqlserver_bin2hexstr(value: Any) -> str:
+    """Upper-case hexadecimal, after 0x."""
     return bin2hexstr(value, "0x")

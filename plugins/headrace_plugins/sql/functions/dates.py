@@ -87,6 +87,7 @@ def _zone_offset(name: str, at: int) -> int:
 @function("timezone_to_second", kind="num")
 @function(kind="num")
 def timezone_to_offset_seconds(offset: Any) -> int:
+    """Seconds of an offset such as +08:00, Z, local, or of a zone such as Europe/Paris now."""
     return _offset(offset, int(time.time()))
 
 
@@ -156,7 +157,7 @@ def format_date(unit: Any, offset: Any, template: Any, epoch: Any = None) -> str
 
 @function(kind="num", check=one_of(0, *_UNITS))
 def date_to_unix_ts(unit: Any, offset: Any, template: Any, text: Any = None) -> int:
-    """A text read by a template, as an epoch. With four arguments, the second is the offset of the text."""
+    """A text read by a template, as an epoch; without an offset: ``date_to_unix_ts(unit, template, text)``."""
     if text is None:
         offset, template, text = 0, offset, template
     factor = _factor(unit)
@@ -207,6 +208,7 @@ _RFC3339: Final = re.compile(
 
 @function(kind="num", check=one_of(1, *_UNITS))
 def rfc3339_to_unix_ts(text: Any, unit: Any = "second") -> int:
+    """An RFC 3339 text as an epoch."""
     factor = _factor(unit)
     found = _RFC3339.fullmatch(text) if isinstance(text, str) else None
     if found is None:
@@ -236,11 +238,13 @@ def unix_ts_to_rfc3339(epoch: Any, unit: Any = "second") -> str:
 
 @function(kind="str", check=one_of(0, *_UNITS))
 def now_rfc3339(unit: Any = "second") -> str:
+    """The time now as RFC 3339, in the time zone of the system."""
     return unix_ts_to_rfc3339(now_timestamp(unit), unit)
 
 
 @function(kind="num", check=one_of(0, *_UNITS))
 def now_timestamp(unit: Any = "second") -> int:
+    """The time now as an epoch."""
     return time.time_ns() * _factor(unit) // 1_000_000_000
 
 

@@ -31,14 +31,17 @@ def _digest(algorithm: str, value: Any) -> str:
 
 @function(kind="str")
 def md5(value: Any) -> str:
+    """The MD5 digest, in hexadecimal."""
     return _digest("md5", value)
 
 
 @function(kind="str")
 def sha(value: Any) -> str:
+    """The SHA-1 digest, in hexadecimal."""
     return _digest("sha1", value)
 
 
 @function(kind="str")
 def sha256(value: Any) -> str:
+    """The SHA-256 digest, in hexadecimal."""
     return _digest("sha256", value)

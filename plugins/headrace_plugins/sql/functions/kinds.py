@@ -12,61 +12,73 @@ from headrace_plugins.sql.values import U, is_number
 
 @function()
 def null() -> Any:
+    """Undefined."""
     return U
 
 
 @function(kind="bool")
 def is_null(value: Any) -> bool:
+    """Is the value undefined? (JSON's null is not.)"""
     return value is U
 
 
 @function(kind="bool")
 def is_null_var(value: Any) -> bool:
+    """Is the value undefined, or JSON's null?"""
     return value is U or value is None
 
 
 @function(kind="bool")
 def is_not_null(value: Any) -> bool:
+    """Is the value defined? (JSON's null is.)"""
     return value is not U
 
 
 @function(kind="bool")
 def is_not_null_var(value: Any) -> bool:
+    """Is the value neither undefined nor JSON's null?"""
     return not (value is U or value is None)
 
 
 @function(kind="bool")
 def is_str(value: Any) -> bool:
+    """Is it a string?"""
     return isinstance(value, str | bytes)
 
 
 @function(kind="bool")
 def is_bool(value: Any) -> bool:
+    """Is it a boolean?"""
     return type(value) is bool
 
 
 @function(kind="bool")
 def is_int(value: Any) -> bool:
+    """Is it an integer?"""
     return type(value) is int
 
 
 @function(kind="bool")
 def is_float(value: Any) -> bool:
+    """Is it a float?"""
     return type(value) is float
 
 
 @function(kind="bool")
 def is_num(value: Any) -> bool:
+    """Is it an integer or a float?"""
     return is_number(value)
 
 
 @function(kind="bool")
 def is_map(value: Any) -> bool:
+    """Is it an object?"""
     return isinstance(value, dict)
 
 
 @function(kind="bool")
 def is_array(value: Any) -> bool:
+    """Is it an array?"""
     return isinstance(value, list)
 
 

@@ -29,6 +29,7 @@ def _key(key: Any) -> str:
 
 @function()
 def map_new() -> dict[str, Any]:
+    """An object without members."""
     return {}
 
 
@@ -63,6 +64,7 @@ def mput(key: Any, value: Any, target: Any) -> dict[str, Any]:
 
 @function(kind="list")
 def map_keys(value: Any) -> list[Any]:
+    """The keys of an object, in order."""
     return sorted(as_map(value))
 
 
@@ -75,12 +77,14 @@ def map_values(value: Any) -> list[Any]:
 
 @function(kind="list")
 def map_to_entries(value: Any) -> list[Any]:
+    """The members of an object, each as {key, value}."""
     members = as_map(value)
     return [{"key": key, "value": members[key]} for key in sorted(members)]
 
 
 @function(kind="num")
 def map_size(value: Any) -> int:
+    """How many members an object has."""
     return len(as_map(value))
 
 

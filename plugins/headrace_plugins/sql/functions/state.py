@@ -65,17 +65,20 @@ def _key(space: str, key: Any) -> str:
 
 @function(first="store", kind="bool")
 def kv_store_put(store: Store, key: Any, value: Any) -> bool:
+    """Keep a value under a key, for every rule of the pipeline until it ends. Always true."""
     store.put(_key("kv ", key), value)
     return True
 
 
 @function(first="store")
 def kv_store_get(store: Store, key: Any, default: Any = U) -> Any:
+    """The value kept under a key, or the default."""
     return store.get(_key("kv ", key), default)
 
 
 @function(first="store", kind="bool")
 def kv_store_del(store: Store, key: Any) -> bool:
+    """Forget a key. Always true."""
     store.delete(_key("kv ", key))
     return True
 
@@ -91,6 +94,7 @@ def proc_dict_put(store: Store, key: Any, value: Any) -> Any:
 
 @function(first="store")
 def proc_dict_get(store: Store, key: Any) -> Any:
+    """The value kept under a key by proc_dict_put."""
     return store.get(_key("proc ", key))
 
 
@@ -105,5 +109,5 @@ def proc_dict_del(store: Store, key: Any) -> Any:
 
 @function(kind="str")
 def getenv(name: Any) -> str:
-    """The environment variable EMQXVAR_<name>; an empty text if it is not set. No other can be read."""
+    """The environment variable ``EMQXVAR_<name>``; an empty text if it is not set. No other can be read."""
     return os.environ.get(_VARIABLE + string(name), "")

@@ -23,22 +23,26 @@ _BLANKS: Final = " \t\n\v\f\r\x85\u200e\u200f\u2028\u2029"
 
 @function(kind="str")
 def lower(value: Any) -> str:
+    """In lower-case letters."""
     text = string(value)  # each character alone: a sigma at the end of a word is like any other
     return text.lower() if text.isascii() else "".join(map(str.lower, text))
 
 
 @function(kind="str")
 def upper(value: Any) -> str:
+    """In upper-case letters."""
     return string(value).upper()
 
 
 @function(kind="str")
 def trim(value: Any) -> str:
+    """Without the blanks at both ends."""
     return string(value).strip(_BLANKS)
 
 
 @function(kind="str")
 def ltrim(value: Any) -> str:
+    """Without the blanks at the beginning."""
     return string(value).lstrip(_BLANKS)
 
 
@@ -50,6 +54,7 @@ def rtrim(value: Any, characters: Any = _BLANKS) -> str:
 
 @function(kind="str")
 def reverse(value: Any) -> str:
+    """The characters from the last to the first."""
     return "".join(reversed(graphemes(string(value))))
 
 
@@ -61,6 +66,7 @@ def rm_prefix(value: Any, prefix: Any) -> str | bytes:
 
 @function(kind="num")
 def strlen(value: Any) -> int:
+    """How many characters a reader counts."""
     return len(graphemes(string(value)))
 
 
@@ -160,7 +166,7 @@ def find(value: Any, pattern: Any, side: Any = "leading") -> str:
 
 @function(kind="str")
 def join_to_string(separator: Any, values: Any = ...) -> str | bytes:
-    """The texts of all elements, with a separator between; it is comma and blank if not given."""
+    """The texts of all elements with a separator between; ``join_to_string(values)`` takes comma and blank."""
     if values is ...:
         separator, values = ", ", separator
     mark = text(octets(separator))

@@ -15,11 +15,13 @@ _MAX_DEPTH: Final = 200
 
 @function()
 def term_encode(value: Any) -> str | bytes:
+    """A value in Erlang's external term format."""
     return from_bytes(b"\x83" + _encode(value))
 
 
 @function()
 def term_decode(value: Any) -> Any:
+    """The value of Erlang's external term format."""
     if not isinstance(value, str | bytes):
         raise ValueError(f"expected bytes, not {describe(value)}")
     try:
