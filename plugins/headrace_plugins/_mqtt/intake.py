@@ -150,6 +150,8 @@ class Incoming:
         """QoS 1 messages whose PUBACK did not go out, by packet id: the other side sends them again."""
         found = {}
         for chunk in self._unsettled:
+            if not chunk.acks:
+                continue
             acks = (chunk.acks[i : i + _ANSWER_BYTES] for i in range(0, len(chunk.acks), _ANSWER_BYTES))
             for event, ack in zip((event for event in chunk.events if event["qos"]), acks, strict=False):
                 if ack[:2] == _ANSWER[1] and chunk.error is None:

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from headrace import ComponentConfig, Duration, Size, topics
 from headrace_plugins.mqtt.clientid import parse_mapping
+from headrace_plugins.mqtt.events.options import EventsOptions
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443, "unix": 1}
 """The port that is meant if none is given; a unix socket has none."""
@@ -103,6 +104,11 @@ class MqttConfig(ComponentConfig):
         description="Where the column `clientid` comes from, as a broker does not tell who published: topic[2] (a "
         "level of the topic, from 1), user_property.NAME or payload.PATH (JSON). Several with `|`: the first that is "
         "there.",
+    )
+    events: EventsOptions | None = Field(
+        None,
+        description="Make client events ($events/client_connected, …) of what the broker or the devices publish: emqx, "
+        "mosquitto, nanomq, will, or a map.",
     )
     tls: TlsOptions | None = Field(None, description="Options of TLS; mqtts:// and wss:// work without.")
 

@@ -52,6 +52,9 @@ class MakeEvent(Protocol):
     def __call__(self, topic: str, payload: bytes, header: int, found: dict[str, Any], now: int) -> Event: ...
 
 
+Derive = Callable[[str, bytes, bool, int], tuple[list[Event], bool]]
+
+
 class Link:
     """Connect, subscribe; messages go to ``intake``. When it breaks, ``on_lost`` is called.
 
@@ -74,6 +77,8 @@ class Link:
         self.on_lost: Callable[[Lost], None] = lambda lost: None
         self.on_dropped: Callable[[bytes], None] | None = None
         """Takes what Mosquitto says it has dropped; None if that is an event."""
+        self.derive: Derive | None = None
+        """Makes client events of messages, and says whether there is nothing else in them."""
         self.accepted_at: float | None = None
         """When the broker agreed to it."""
         self.identifies = v5
@@ -320,11 +325,24 @@ class Link:
             self._pass_over(qos, packet_id)
             return
         copy = self.copies is not None and self.copies.is_one(topic, payload, qos, found)
+        if self.derive is not None and not copy and self._derived(topic, payload, header):
+            self._pass_over(qos, packet_id)
+            return
         event = self._make(topic, payload, header, found, self._now)
         if copy:
             self._pass_over(qos, packet_id, event)
         else:
             self.incoming.add(event, len(topic) + len(payload), qos, packet_id)
+
+    def _derived(self, topic: str, payload: bytes, header: int) -> bool:
+        assert self.derive is not None
+        events, whole = self.derive(topic, payload, bool(header & 1), self._now)
+        if events:
+            self.incoming.hand_on()  # a chunk of their own: nothing is answered for them
+            for event in events:
+                self.incoming.add(event, 0, 0, b"")
+            self.incoming.hand_on()
+        return whole
 
     def _pass_over(self, qos: int, packet_id: bytes, event: Event | None = None) -> None:
         """Answer a message that becomes no event, when it is its turn."""

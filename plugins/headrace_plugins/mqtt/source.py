@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Source
 from headrace.topics import matches
+from headrace_plugins._mqtt.clientevents import wanted
 from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.messages import message, message_base
 from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
+from headrace_plugins.mqtt.events import Derived, adapter_of
 from headrace_plugins.mqtt.rivals import Rivals
 from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, Remembered, overlapping, without_covered
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:  # paho is imported when a source opens
     from paho.mqtt.reasoncodes import ReasonCode
 
     from headrace_plugins.mqtt.client import PahoClient
-    from headrace_plugins.mqtt.link import Link, Lost
+    from headrace_plugins.mqtt.link import Derive, Link, Lost
 
 BETWEEN_CONNECTS = 1.0
 """Seconds from one accepted connection to the next, at least: two clients of one id would chase each other."""
@@ -94,8 +96,13 @@ class Mqtt(Source[MqttConfig]):
         self._clientid: ClientId | None = parse_mapping(config.clientid) if config.clientid else None
         self._client_id = config.client_id or f"headrace-{self.ctx.pipeline}-{self.ctx.name}"
         self._rivals = Rivals(self._client_id)
-        filters = without_covered(config.topics or _of_messages(self.ctx.filters))
-        self._filters = tuple(f"$share/{config.share}/{one}" for one in filters) if config.share else filters
+        messages = config.topics or _of_messages(self.ctx.filters)
+        about = self._prepare_events(messages)
+        if config.share:
+            shared = [f"$share/{config.share}/{one}" for one in without_covered(messages)]
+            self._filters = (*shared, *without_covered(about))
+        else:
+            self._filters = without_covered([*messages, *about])
         self._overlap = overlapping(self._filters)
         path = self.ctx.state_dir and self.ctx.state_dir / "mqtt" / f"{self.ctx.name}.json"
         self._remembered = Remembered(path, f"{config.url} {self._client_id}")
@@ -108,6 +115,26 @@ class Mqtt(Source[MqttConfig]):
         if why := client.unfit():
             self.log.warning("reading with stock paho, which is slower and takes QoS 2 as QoS 1: %s", why)
             self._client = client.StockClient
+
+    def _prepare_events(self, messages: Iterable[str]) -> list[str]:
+        """What to subscribe to for the client events that rules read."""
+        self._derive: Derive | None = None
+        options, asked = self.config.events, wanted(self.ctx.filters)
+        if options is None or not asked:
+            return []
+        adapter = adapter_of(options)
+        filters = adapter.filters(asked)
+        node = f"{self.ctx.pipeline}@{platform.node()}"
+        derived = Derived(adapter, asked, self._client_id, node, snapshots=options.snapshots)
+        read = tuple(messages)
+
+        def derive(topic: str, payload: bytes, retained: bool, now: int) -> tuple[list[Event], bool]:
+            if not any(matches(filter, topic) for filter in filters):
+                return [], False
+            return derived(topic, payload, retained, now), not any(matches(filter, topic) for filter in read)
+
+        self._derive = derive
+        return filters
 
     async def _connect(self) -> Link:
         from headrace_plugins.mqtt.link import NoAnswer, WrongVersion
@@ -129,6 +156,7 @@ class Mqtt(Source[MqttConfig]):
 
         assert self._intake is not None
         link = Link(self.config, self._client, self._client_id, version == "5", self._intake, self._make, self._link)
+        link.derive = self._derive
         try:
             await link.connect()
         except BaseException:
