@@ -208,6 +208,17 @@ class Transform(Component[C]):
         """Which events to give it. Called once, after construction; the default is every message."""
         return Inputs(("#",))
 
+    def due(self, now: int) -> Sequence[Event]:
+        """Events that time alone brings about, such as a silence; ``now`` is Unix milliseconds. None by default.
+
+        Called a few times a second, between two batches. They go through the rule's further transforms to its sinks.
+        Give each until ``taken`` says that the stream has it, and not while it is on its way.
+        """
+        return ()
+
+    def taken(self, events: Sequence[Event]) -> None:
+        """The stream has what became of these events, which ``due`` gave."""
+
     def guards(self) -> Sequence[Guard]:
         """Equalities the engine may test before it calls ``process`` (for its index); none by default."""
         return ()

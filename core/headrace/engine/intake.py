@@ -7,20 +7,21 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from headrace.components import Source
+from headrace.components import Source, Transform
 from headrace.engine.dead_letters import Quiet
 from headrace.engine.opening import close, open_until_up
 from headrace.engine.retry import describe
-from headrace.engine.rules import RuleSet
+from headrace.engine.rules import Rule, RuleSet
 from headrace.engine.tally import SinkTally
 from headrace.errors import EndOfInput, NotConnected
-from headrace.events import Ack, Event
+from headrace.events import Ack, Event, now_ms
 from headrace.stream import Record, Topic
 
 __all__ = ["RuleStage", "SourcePump", "Target"]
 
 FOLLOWING = 0.005  # events this close to each other are worth a linger
 LINGER = 0.001
+TICK = 0.25
 FEW = 64
 BEHIND = 512 << 10  # what waits longer than this in memory is out of every cache when its turn comes
 PATIENCE = 50e-6  # a source waits this long an event at most, so it takes in 20,000 a second whatever else happens
@@ -82,6 +83,36 @@ class RuleStage:
 
         topic.send(rows).add_done_callback(sent)
 
+    async def keep_time(self) -> None:
+        """Without end: let the rules' transforms tell what is due."""
+        while True:
+            await asyncio.sleep(TICK)
+            await self._make_up()
+            for rule in self.rules.rules.values():
+                for n, transform in rule.timed:
+                    self._due(rule, n, transform)
+
+    def _due(self, rule: Rule, n: int, transform: Transform[Any]) -> None:
+        targets = [self.sinks[name] for name in rule.sinks]
+        if self._failed or any(target.block and not target.topic.has_room() for target in targets):
+            return  # it stays due
+        try:
+            events = transform.due(now_ms())
+        except Exception as exc:  # noqa: BLE001 - a transform may raise anything; it is asked again
+            self._log.error("rule %s: what is due is not known: %s", rule.name, describe(exc))
+            rule.status.error(describe(exc))
+            return
+        if not events:
+            return
+        rows = [event for _, event in rule.process(events, n + 1)]
+        if not rows:
+            transform.taken(events)
+            return
+        pending = _Pending(_Due(transform, events), len(targets))
+        for target in targets:
+            target.tally.sent(len(rows))
+            self._send(target.topic, rows, pending)
+
     async def _make_up(self) -> None:
         """Send again what the stream refused (a full disk, say) before anything new."""
         pause = 0.1
@@ -116,12 +147,25 @@ class RuleStage:
         await self._free.wait()
 
 
+class _Due:
+    """Events of a transform instead of a record: settled, they are taken."""
+
+    __slots__ = ("_events", "_transform")
+
+    def __init__(self, transform: Transform[Any], events: Sequence[Event]) -> None:
+        self._transform = transform
+        self._events = events
+
+    def settle_all(self) -> None:
+        self._transform.taken(self._events)
+
+
 class _Pending:
     """Counts the sends of one record; the last one settles it."""
 
     __slots__ = ("left", "record")
 
-    def __init__(self, record: Record, left: int) -> None:
+    def __init__(self, record: Record | _Due, left: int) -> None:
         self.record = record
         self.left = left
 

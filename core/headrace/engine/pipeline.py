@@ -73,6 +73,7 @@ class Pipeline:
         for runner in self.sinks.values():
             await stream.consume(self.topics[runner.name], runner.handle)
         await stream.consume(self._events, self._stage.handle)
+        self._spawn(self._stage.keep_time())
         self._open_sources()
         self.status.set("running")
         for error in self.registry.notify_started(self._info()):

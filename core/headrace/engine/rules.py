@@ -25,7 +25,7 @@ __all__ = ["Rule", "RuleSet"]
 class Rule:
     """One rule, ready to run."""
 
-    __slots__ = ("name", "sinks", "sources", "status", "tally", "transforms")
+    __slots__ = ("name", "sinks", "sources", "status", "tally", "timed", "transforms")
 
     def __init__(
         self,
@@ -38,19 +38,26 @@ class Rule:
     ) -> None:
         self.name = name
         self.transforms = tuple(transforms)
+        self.timed = [(n, each) for n, each in enumerate(transforms) if type(each).due is not Transform.due]
+        """Its transforms that bring events about by time, each with its place."""
         self.sinks = tuple(sinks)
         self.sources = frozenset(sources) if sources is not None else None
         self.tally = tally
         self.status = status
 
-    def process(self, events: Sequence[Event]) -> list[tuple[int, Event]]:
-        """The rule's outputs, each with the index of its parent in ``events``. Counts; never raises."""
+    def process(self, events: Sequence[Event], first: int = 0) -> list[tuple[int, Event]]:
+        """The rule's outputs, each with the index of its parent in ``events``. Counts; never raises.
+
+        ``first``: the transform to begin with. Behind the last one, the events are the rows.
+        """
         total = len(events)
         parents: Sequence[int] = range(total)
         failed: dict[int, Exception] = {}
         outputs: list[tuple[int, Event]] = []
         current = events
-        for transform in self.transforms:
+        if first == len(self.transforms):
+            outputs = self._outputs(events, parents, [(i, event.columns) for i, event in enumerate(events)])
+        for transform in self.transforms[first:]:
             try:
                 output = transform.process(current)
             except Exception as exc:  # noqa: BLE001 - a transform may raise anything; its batch fails with it

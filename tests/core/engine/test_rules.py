@@ -175,3 +175,21 @@ def test_counts_of_skipped_events_survive_a_swap() -> None:
         one.tally.settle_skipped()
     RuleSet(made).process([event(qos=0)])
     assert [counts(one)["matched"] for one in made] == [3, 3, 3]
+
+
+def test_events_of_time_go_through_the_transforms_behind() -> None:
+    class Late(MapTransform):
+        name = "late"
+
+        def due(self, now: int) -> list[Event]:
+            return [Event({"n": now}, key="k")]
+
+    config = MapTransform.Config(function=lambda event: {"n": event["n"] + 1})
+    late, after = Late(config, make_context()), MapTransform(config, make_context())
+    both = Rule("r", [late, after], ["s"], None, RuleTally(), Status())
+    assert both.timed == [(0, late)]
+    assert [event.columns for _, event in both.process(late.due(5), 1)] == [{"n": 6}]
+    last = Rule("r", [after, late], ["s"], None, RuleTally(), Status())
+    ((_, event),) = last.process(late.due(5), 2)
+    assert (event.columns, event.rule, event.key) == ({"n": 5}, "r", "k")
+    assert last.tally.snapshot()["passed"] == 1
