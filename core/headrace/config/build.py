@@ -178,9 +178,10 @@ class _Builder:
         return absent or key in self._registry.names("transform")
 
     def _step(self, where: str, kind: str, query: Node) -> TransformSpec:
-        """``sql: …``, short for ``{type: sql, query: …}``."""
+        """``sql: …``, short for ``{type: sql, query: …}``; of a map, ``presence: {…}``, for that with the type."""
+        options = query.value if query.is_map else {"query": query}
         type_node = Node(kind, query.key, query.key)
-        return self._transform(f"{where}.{kind}", Node({"type": type_node, "query": query}, query.mark, query.key))
+        return self._transform(f"{where}.{kind}", Node({**options, "type": type_node}, query.mark, query.key))
 
     def _steps(self, where: str, listed: Node) -> list[TransformSpec]:
         if not isinstance(listed.value, list):
