@@ -66,6 +66,20 @@ _EVENTS: Final = {
 }
 
 
+EVENTS: Final = tuple(_EVENTS)
+"""The names of all events but messages."""
+
+
+def event_named(text: str) -> str | None:
+    """The topic of an event by any of its names: ``client.connected``, ``client_connected``, ``$events/client/+``."""
+    bare = text.removeprefix("$events/")
+    for name, spellings in _EVENTS.items():
+        if bare == name or bare in spellings:
+            return f"$events/{spellings[0]}"
+    wild = bare != text and ("+" in bare or "#" in bare)
+    return text if wild and problem(text) is None else None
+
+
 def event_topics(name: str) -> tuple[str, ...]:
     """The topics that stand for an event in FROM, by its name (the column ``event``).
 

@@ -88,6 +88,19 @@ async def test_http_in(run: Any, free_port: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.mosquitto
+async def test_webhook(run: Any, receiver: Any, free_port: int) -> None:
+    await run(
+        sample("webhook.yaml", ("127.0.0.1:1884", f"127.0.0.1:{free_port}"), ("http://localhost:5000", receiver.url))
+    )
+    await publish(free_port, "alarm/1", "fire")
+    await publish(free_port, "other", "x")
+    await receiver.got(5)
+    events = [body["event"] for body in receiver.json()]
+    assert sorted(events) == ["client.connected"] * 2 + ["client.disconnected"] * 2 + ["message.publish"]
+    assert set(receiver.targets) == {"/hook"}
+
+
+@pytest.mark.mosquitto
 async def test_mqtt_to_http(run: Any, receiver: Any, mosquitto: Any) -> None:
     broker = await mosquitto()
     await run(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from headrace.components import Component, ComponentConfig, Connector, Sink, Source, Transform
+from headrace.config import webhooks
 from headrace.config.model import (
     NAME,
     NAME_RULE,
@@ -37,7 +38,7 @@ GIVE_UP = ("dead_letter", "drop")
 
 def build(root: Node, default: str, registry: Registry, problems: Problems) -> PipelineSpec | None:
     """The plan; None, or a plan not to be used, if there are errors in ``problems``."""
-    return _Builder(root, registry, problems).build(default)
+    return _Builder(webhooks.expand(root, registry, problems), registry, problems).build(default)
 
 
 @dataclass
@@ -322,5 +323,5 @@ def pipeline_options(root: Node, problems: Problems) -> PipelineOptions:
         for key, node in root.value.items()
         if key not in COMPONENTS
     }
-    options = validate(PipelineOptions, entries, root.mark, "", problems, also=COMPONENTS)
+    options = validate(PipelineOptions, entries, root.mark, "", problems, also=(*COMPONENTS, webhooks.SECTION))
     return options if isinstance(options, PipelineOptions) else PipelineOptions()

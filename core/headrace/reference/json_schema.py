@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from headrace.components import Component
 from headrace.config.model import NAME, PipelineOptions, RuleOptions, SinkOptions
+from headrace.config.webhooks import SINK
 from headrace.reference.options import summary
 from headrace.registry import KINDS, Kind, Registry
 from headrace.units import format_duration, format_size
@@ -38,6 +39,7 @@ def schema(registry: Registry) -> Schema:
         "connectors": _named([_variant(of[cls.Config], cls) for cls in _classes(registry, "connector")]),
         "rules": _named([_rule(of, registry)]),
         "sinks": _named([_sink(of, cls) for cls in _classes(registry, "sink")]),
+        "webhooks": _named([_webhook(of, cls) for cls in _classes(registry, "sink") if cls.name == SINK]),
     }
     known["placeholder"] = {"type": "string", "pattern": r"\$\{(env|file):"}
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "headrace configuration"}
@@ -81,10 +83,37 @@ def _sink(of: Mapping[type[BaseModel], Schema], cls: type[Component[Any]]) -> Sc
     return _variant({**of[cls.Config], "properties": {**of[cls.Config].get("properties", {}), **engine}}, cls, more)
 
 
+def _webhook(of: Mapping[type[BaseModel], Schema], cls: type[Component[Any]]) -> Schema:
+    """A URL, what to send there, and any option of connector and sink."""
+    whole = _sink(of, cls)
+    names = _one_or_more({"type": "string"})
+    own = {
+        "events": {**names, "description": "Client events to send: all, or names such as client.connected."},
+        "topics": {**names, "description": "Topic filters of the messages to send."},
+    }
+    options = {key: value for key, value in whole["properties"].items() if key not in ("type", "connector")}
+    return {
+        "type": "object",
+        "description": "Short for a connector, a rule and a sink of the same name.",
+        "properties": {**own, **options},
+        "required": ["url"],
+        "additionalProperties": False,
+    }
+
+
+def _short(model: Schema) -> Schema:
+    """What stands behind ``type:`` in a rule: the query, or a map of all options."""
+    options = model.get("properties", {})
+    if "query" in options:
+        query: Schema = options["query"]
+        return query
+    return {"type": "object", "properties": options, "additionalProperties": False}
+
+
 def _rule(of: Mapping[type[BaseModel], Schema], registry: Registry) -> Schema:
     rule = of[RuleOptions]
     steps = _classes(registry, "transform")
-    short = {cls.name: of[cls.Config].get("properties", {}).get("query", {"type": "string"}) for cls in steps}
+    short = {cls.name: _short(of[cls.Config]) for cls in steps}
     listed = {"type": "array", "items": {"oneOf": [_variant(of[cls.Config], cls) for cls in steps]}}
     given = rule["properties"]
     names = {
