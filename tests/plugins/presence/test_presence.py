@@ -143,6 +143,16 @@ def test_devices_can_be_named_in_the_payload(follow):
     assert "payload.dev.id" in str(f.message(1, payload="{}").exceptions[0])
 
 
+def test_the_words_of_a_broker_webhook(follow):
+    words = {"online": ["client.connected"], "offline": ["client.disconnected"]}
+    f = follow(topics=["hook"], device="payload.clientid", events=False, path="event", **words)
+    f.message(0, "hook", '{"event": "client.connected", "clientid": "d1"}')
+    f.message(1, "hook", '{"event": "message.publish", "clientid": "d1"}')
+    assert f.told(1) == [("d1", True, 0, "message")]
+    f.message(2, "hook", '{"event": "client.disconnected", "clientid": "d1"}')
+    assert f.told(2) == [("d1", False, 2, "message")]
+
+
 def test_how_long_it_was_before_is_told(follow):
     f = follow()
     f.client(0, "connected")
