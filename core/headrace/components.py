@@ -243,6 +243,14 @@ class Sink(Component[C]):
     connector_type: ClassVar[type[Connector[Any]] | None] = None
     """The connector this sink needs, if any; an instance is ``ctx.connector``."""
 
+    @classmethod
+    def defaults(cls, config: C) -> Mapping[str, Any]:
+        """Other defaults of the engine's options that this configuration means, as a file would say them.
+
+        Such as ``{"ttl": "45s", "retry": {"max": "15s"}}``; what the user gives wins. None by default.
+        """
+        return {}
+
     @abstractmethod
     async def write(self, batch: Batch, done: Done) -> None:
         """Attempt each event once.

@@ -25,7 +25,7 @@ from headrace.config.model import (
 from headrace.config.paths import log_directory
 from headrace.config.problems import Mark, Problems, suggest
 from headrace.config.tree import Node
-from headrace.config.validate import field_names, validate
+from headrace.config.validate import field_names, filled, validate
 from headrace.errors import PluginError
 from headrace.registry import Kind, Registry
 
@@ -234,10 +234,24 @@ class _Builder:
             connector = self._sink_connector(part, cls, connectors)
             also += ["connector", *field_names(cls.connector_type.Config)]
         config = self._validate(cls.Config, part, part.entries, also)
+        options = self._with_defaults(part, cls, config, options)
         given = connectors.get(connector or "")
         if given is not None and given.broken and connector not in self._inline:
             return SinkSpec(name, None, None, options, connector, f"connector {given.name!r}: {given.broken}")
         return SinkSpec(name, cls, config, options, connector)
+
+    def _with_defaults(
+        self, part: _Part, cls: type[Sink[Any]], config: ComponentConfig | None, options: SinkOptions
+    ) -> SinkOptions:
+        """The options, and what the sink would have instead of the engine's defaults."""
+        if config is None:
+            return options
+        try:
+            return filled(options, SinkOptions.model_validate(cls.defaults(config)))
+        except Exception as exc:  # noqa: BLE001 - a plugin may raise anything
+            text = f"its defaults are wrong, which is the plugin's fault: {type(exc).__name__}: {exc}"
+            self._problems.error(part.mark, f"{part.where}: {text}")
+            return options
 
     def _sink_connector(self, part: _Part, cls: type[Sink[Any]], connectors: Mapping[str, ConnectorSpec]) -> str | None:
         """The name of the sink's connector, given by name or by its keys among the sink's own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,9 +11,10 @@ from headrace.components import ComponentConfig
 from headrace.config.problems import Mark, Problems, suggest
 from headrace.config.tree import Node, inside, plain
 
-__all__ = ["field_names", "validate"]
+__all__ = ["field_names", "filled", "validate"]
 
 Model = type[ComponentConfig]
+T = TypeVar("T", bound=BaseModel)
 _WORDS = {
     "bool_parsing": "should be true or false",
     "bool_type": "should be true or false",
@@ -34,6 +35,18 @@ _WORDS = {
 def field_names(model: type[BaseModel]) -> list[str]:
     """The keys a model takes, as they are written in a file."""
     return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def filled(given: T, defaults: T) -> T:
+    """The options that are given, and those of ``defaults`` where they say nothing."""
+    update: dict[str, Any] = {}
+    for name in defaults.model_fields_set:
+        mine, other = getattr(given, name), getattr(defaults, name)
+        if isinstance(mine, BaseModel):
+            update[name] = filled(mine, other)
+        elif name not in given.model_fields_set:
+            update[name] = other
+    return given.model_copy(update=update)
 
 
 def validate(

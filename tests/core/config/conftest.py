@@ -83,6 +83,12 @@ class Out(Sink[OutConfig]):
 
     name = "out"
 
+    @classmethod
+    def defaults(cls, config: OutConfig) -> dict[str, Any]:
+        if config.path == "slow":
+            return {"ttl": "45s", "retry": {"max": "15s", "on": ["network"]}}
+        return {"tll": 1} if config.path == "wrong" else {}
+
     async def write(self, batch: Batch, done: Done) -> None: ...
 
 

@@ -367,6 +367,28 @@ def test_an_error_in_a_query_that_was_filled_in_stands_at_its_beginning(errors: 
     assert error.startswith("2:19: ")
 
 
+@pytest.mark.parametrize(
+    ("given", "ttl", "longest", "on"),
+    [
+        ("", 45, 15, ("network",)),
+        ("ttl: 1s", 1, 15, ("network",)),
+        ("ttl: null, retry: {max: 2s}", None, 2, ("network",)),
+        ("retry: {on: [500]}", 45, 15, (500,)),
+    ],
+)
+def test_a_sink_may_mean_other_defaults_and_the_user_wins(
+    checking: Check, given: str, ttl: float | None, longest: float, on: tuple[Any, ...]
+) -> None:
+    options = plan(checking(f"sinks: {{a: {{type: out, path: slow, {given}}}}}\n")).sinks["a"].options
+    assert (options.ttl, options.retry.max, options.retry.on) == (ttl, longest, on)
+    assert options.retry.initial == 0.1
+
+
+def test_wrong_defaults_are_the_plugins_fault(errors: Errors) -> None:
+    (error,) = errors("sinks: {a: {type: out, path: wrong}}\n")
+    assert error.startswith("1:9: sinks.a: its defaults are wrong, which is the plugin's fault: ")
+
+
 def test_no_plugin_is_loaded_that_the_configuration_forbids(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("plugins: {deny: [console]}\nsinks: {a: {type: console}}\n")
