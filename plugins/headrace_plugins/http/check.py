@@ -8,14 +8,17 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace import DeliveryError, Event, NotConnected, TestStep
-from headrace_plugins.http.config import HealthCheck, HttpConnectorConfig, HttpSinkConfig
-from headrace_plugins.http.dial import Dialler, Silent
+from headrace_plugins.http.config import HealthCheck, HttpSinkConfig
+from headrace_plugins.http.dial import Silent
 from headrace_plugins.http.exchange import Answer
 from headrace_plugins.http.fields import statuses
 from headrace_plugins.http.request import RequestTemplate
+
+if TYPE_CHECKING:
+    from headrace_plugins.http.connector import HttpConnector
 
 __all__ = ["Checker"]
 
@@ -24,15 +27,13 @@ _ANY = HealthCheck(method="HEAD", expect=("2xx", "3xx", "4xx", "5xx"))
 
 
 class Checker:
-    """What a connector says of its server. ``ask`` sends one request over a connection of its own."""
+    """What a connector says of its server."""
 
-    def __init__(
-        self, dialler: Dialler, config: HttpConnectorConfig, ask: Callable[[bytes, float], Awaitable[Answer]]
-    ) -> None:
-        self._dialler = dialler
-        self._config = config
-        self._ask_server = ask
-        self._check = config.health_check
+    def __init__(self, connector: HttpConnector) -> None:
+        self._connector = connector
+        self._dialler = connector.dialler
+        self._config = connector.config
+        self._check = connector.config.health_check
 
     async def health(self) -> None:
         """NotConnected, with the reason, if the server cannot be used: by its answer, if there is a health check."""
@@ -56,10 +57,11 @@ class Checker:
     async def _ask(self, check: HealthCheck) -> Answer:
         sink = HttpSinkConfig(method=check.method, path=check.path, missing="omit", id_header="", send_body=False)
         url = replace(self._dialler.url, path="", query="")
-        request = RequestTemplate(url, self._config, sink, lambda _: None).render(Event({}))
+        connector = self._connector
+        request = RequestTemplate(url, self._config, sink, lambda _: None, tokens=connector.tokens)
         try:
             async with asyncio.timeout(check.timeout):
-                return await self._ask_server(request, check.timeout)
+                return await connector.ask(lambda: request.render(Event({})), check.timeout)
         except TimeoutError:
             raise NotConnected(f"the health check had no answer within {check.timeout:g} s") from None
         except DeliveryError as exc:

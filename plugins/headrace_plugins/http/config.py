@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -15,6 +16,7 @@ from pydantic import (
 
 from headrace import ComponentConfig, Duration, Size
 from headrace.templates import Missing, Template
+from headrace_plugins.http.auth import AuthOptions
 from headrace_plugins.http.compression import Compression
 from headrace_plugins.http.fields import (
     Body,
@@ -26,6 +28,8 @@ from headrace_plugins.http.fields import (
     once,
     shown,
 )
+from headrace_plugins.http.guard import check_network
+from headrace_plugins.http.signing import SignOptions
 from headrace_plugins.http.tls import TlsOptions
 from headrace_plugins.http.url import mask_url, parse_proxy, parse_url, without_user
 
@@ -59,6 +63,7 @@ class HttpConnectorConfig(ComponentConfig):
         repr=False,  # its query may hold a key
     )
     headers: Headers = Field(default_factory=dict, description="Headers of every request; templates.")
+    auth: AuthOptions | None = Field(None, description="Who we are: one of basic, bearer, api_key and oauth2.")
     tls: TlsOptions = Field(default_factory=TlsOptions, description="Certificates for https.")
     pool_size: int = Field(32, ge=1, le=10_000, description="Connections at most; they are opened as needed.")
     pool_type: Literal["random", "hash"] = Field(
@@ -78,6 +83,11 @@ class HttpConnectorConfig(ComponentConfig):
     proxy: SecretStr | None = Field(
         None,
         description="HTTP proxy on the way, http://[user:password@]host:port; https goes through it by CONNECT.",
+    )
+    deny: tuple[Annotated[str, AfterValidator(check_network)], ...] = Field(
+        (),
+        description="Addresses that are never connected to, whatever a name resolves to: loopback, private, metadata, "
+        "multicast, or networks such as 10.0.0.0/8.",
     )
     health_check: HealthCheck | None = Field(
         None, description="A request that tells whether the server is well; off by default: deliveries tell."
@@ -107,6 +117,13 @@ class HttpConnectorConfig(ComponentConfig):
     def _show_url(self, url: str) -> str:
         return mask_url(url)
 
+    @model_validator(mode="after")
+    def _one_identity(self) -> HttpConnectorConfig:
+        names = {name.lower() for name in self.headers}
+        if self.auth is not None and self.auth.header_name in names:
+            raise ValueError(f"auth gives the header {self.auth.header_name}, and so does headers: give one of them")
+        return self
+
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
@@ -121,6 +138,12 @@ class HttpConnectorConfig(ComponentConfig):
         found = parse_proxy(proxy.get_secret_value())
         return f"http://{'***@' if found.authorization else ''}{found.authority}"
 
+    @model_validator(mode="after")
+    def _guard_sees_addresses(self) -> HttpConnectorConfig:
+        if self.deny and self.proxy:
+            raise ValueError("deny cannot be kept behind a proxy, which resolves names itself: let the proxy deny")
+        return self
+
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -134,6 +157,11 @@ class HttpConnectorConfig(ComponentConfig):
 class HttpSinkConfig(ComponentConfig):
     """One request for each event, or for each batch."""
 
+    profile: Literal["headrace", "emqx"] = Field(
+        "headrace",
+        description="emqx: defaults as in EMQX: only network errors, timeouts, 429 and 503 are tried again, for 45 s "
+        "(ttl and timeout), and what is not there is undefined.",
+    )
     method: Annotated[
         Literal["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"],
         BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
@@ -156,6 +184,7 @@ class HttpSinkConfig(ComponentConfig):
         "the event as JSON.",
         examples=["${payload.msg}"],
     )
+    sign: SignOptions | None = Field(None, description="Signature over the body; none by default.")
     success: tuple[StatusPattern, ...] = Field(("2xx",), description="Statuses that mean delivered.")
     drop_on: tuple[StatusPattern, ...] = Field(
         (), description="Statuses that give the event up at once, even if retry.on names them."
@@ -173,6 +202,19 @@ class HttpSinkConfig(ComponentConfig):
     id_header: str = Field(
         "Idempotency-Key", description="Header with the delivery id, the same on every attempt; empty for none."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_emqx(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("profile") == "emqx":
+            return {"missing": "undefined", "timeout": "45s", **given}
+        return given
+
+    @model_validator(mode="after")
+    def _emqx_has_four_methods(self) -> HttpSinkConfig:
+        if self.profile == "emqx" and self.method not in ("POST", "PUT", "GET", "DELETE"):
+            raise ValueError(f"EMQX has POST, PUT, GET and DELETE: {self.method} is not for profile: emqx")
+        return self
 
     @field_validator("id_header")
     @classmethod

@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
                 exchange.resent = exchange.resent or not orderly
                 again.append(exchange)
             else:
-                exchange.fail(kind, reason, self.pool.origin)
+                exchange.fail(kind, reason, self.pool.where)
         self.sent.clear()
         self.transport.abort()
         self.pool.left(self, again)
@@ -195,10 +195,10 @@ class Connection(asyncio.Protocol):
         self._answered += 1
         if status in exchange.call.success:
             exchange.settle(None)
-        elif exchange.redirect(status, self._headers, self.pool.origin):
+        elif exchange.redirect(status, self._headers, self.pool.where):
             self.pool.again(exchange)
         else:
-            exchange.refuse(status, self._headers, self._body, self.pool.origin)
+            exchange.refuse(status, self._headers, self._body, self.pool.where)
         if len(exchange.data) > _LARGE and self.transport.get_write_buffer_size():
             self.end("the server answered before it had the whole request", orderly=True)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from headrace import Connector, Context, NotConnected, TestStep
+from pydantic import SecretStr
+
+from headrace import Connector, Context, Event, NotConnected, TestStep
 from headrace_plugins.http.check import Checker
-from headrace_plugins.http.config import HttpConnectorConfig
+from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
 from headrace_plugins.http.dial import Dialler
 from headrace_plugins.http.exchange import Answer, Call, Exchange, ask
+from headrace_plugins.http.fields import constants
 from headrace_plugins.http.health import Health
 from headrace_plugins.http.pool import HashedPool, Pool
+from headrace_plugins.http.request import Form, RequestTemplate, literal
 from headrace_plugins.http.tls import Certificates
-from headrace_plugins.http.url import parse_url
+from headrace_plugins.http.tokens import Tokens, token_request
+from headrace_plugins.http.url import parse_url, secrets_of
 
 __all__ = ["HttpConnector"]
 
@@ -32,25 +37,61 @@ class HttpConnector(Connector[HttpConnectorConfig]):
         self.url = parse_url(config.url)
         self._certificates = Certificates(config.tls) if self.url.tls else None
         self._health = Health(ctx)
-        self._dialler = Dialler(self.url, config, self._certificates)
-        self.origin = self._dialler.origin
-        """What the target of a request does not say of its address."""
+        self.dialler = Dialler(self.url, config, self._certificates)
+        self.where = self.dialler.where
+        given = config.auth.secrets if config.auth else []
+        if self.dialler.proxy:
+            given = [*given, self.dialler.proxy.authorization.rpartition(" ")[2]]
+        self.where.hide(*constants(config.headers), *secrets_of(self.url.query), *given)
+        self.tokens = self._make_tokens()
         self.pool = self._make_pool()
-        self._checker = Checker(self._dialler, config, self.ask)
+        self._checker = Checker(self)
         self._tasks: list[asyncio.Task[None]] = []
         ctx.metrics.gauge("connections", lambda: self.pool.connections)
 
     def _make_pool(self) -> Pool | HashedPool:
         if self.config.pool_type == "hash":
             return HashedPool(
-                [Pool(self._dialler, self.config, self.ctx, self._health, 1) for _ in range(self.config.pool_size)]
+                [Pool(self.dialler, self.config, self.ctx, self._health, 1) for _ in range(self.config.pool_size)]
             )
-        return Pool(self._dialler, self.config, self.ctx, self._health)
+        return Pool(self.dialler, self.config, self.ctx, self._health)
+
+    def _make_tokens(self) -> Tokens | None:
+        oauth2 = self.config.auth.oauth2 if self.config.auth else None
+        if oauth2 is None:
+            return None
+        headers, form = token_request(oauth2)
+        endpoint = HttpConnector(
+            HttpConnectorConfig(
+                url=oauth2.token_url,
+                headers={name: SecretStr(literal(value)) for name, value in headers.items()},
+                tls=oauth2.tls or self.config.tls,
+                proxy=self.config.proxy,
+                deny=self.config.deny,
+            ),
+            Context(self.ctx.name, log=self.log),
+        )
+        request = endpoint.template(HttpSinkConfig(body=literal(form), id_header=""), lambda _: None).render(Event({}))
+
+        async def fetch() -> Answer:
+            endpoint.load()
+            async with asyncio.timeout(oauth2.timeout):
+                return await endpoint.ask(lambda: request, oauth2.timeout)
+
+        return Tokens(oauth2, fetch, self.where, self.log)
+
+    def template(self, sink: HttpSinkConfig, warn: Callable[[str], None], form: Form = "array") -> RequestTemplate:
+        """What renders the requests of a sink, with all that the connector adds."""
+        return RequestTemplate(self.url, self.config, sink, warn, form, self.tokens)
+
+    def load(self) -> None:
+        """Read the certificates."""
+        if self._certificates:
+            self._certificates.load()
 
     async def open(self) -> None:
         """Read the certificates. Nothing is connected before there is something to send, but for the health check."""
-        if self._certificates:
-            self._certificates.load()
+        self.load()
         self.pool.open()
         await self._end_tasks()
         if self._certificates and self._certificates.files:
@@ -62,17 +103,20 @@ class HttpConnector(Connector[HttpConnectorConfig]):
         """Returns when all of them are settled. If cancelled, settles no more of them."""
         await call.through(self.pool, exchanges)
 
-    async def ask(self, request: bytes, timeout: float) -> Answer:
+    async def ask(self, render: Callable[[], bytes], timeout: float) -> Answer:
         """The answer to one request that is no delivery; DeliveryError if there is none.
 
-        It goes over a connection of its own, so that it tells of connecting too, and waits for nobody.
+        It is rendered when there is a token. It goes over a connection of its own, so that it tells of connecting
+        too, and waits for nobody.
         """
+        if self.tokens:
+            await self.tokens.ready()
         aside = Context(self.ctx.name, log=self.log)  # nothing of it is counted or shown
-        pool = Pool(self._dialler, self.config, aside, Health(aside), 1)
+        pool = Pool(self.dialler, self.config, aside, Health(aside), 1)
         pool.open()
         pool.expect(timeout)
         try:
-            return await ask(pool, request, timeout)
+            return await ask(pool, render(), timeout)
         finally:
             await pool.close()
 
@@ -84,6 +128,8 @@ class HttpConnector(Connector[HttpConnectorConfig]):
 
     async def close(self) -> None:
         await self._end_tasks()
+        if self.tokens:
+            await self.tokens.close()
         await self.pool.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -11,8 +11,9 @@ from typing import TypeVar, cast
 
 from headrace import NotConnected
 from headrace_plugins.http.config import HttpConnectorConfig
+from headrace_plugins.http.guard import Guard
 from headrace_plugins.http.tls import Certificates
-from headrace_plugins.http.url import Url, parse_proxy
+from headrace_plugins.http.url import Url, Where, parse_proxy
 
 __all__ = ["Dialler", "Silent"]
 
@@ -28,13 +29,12 @@ class Dialler:
         self.proxy = parse_proxy(config.proxy.get_secret_value()) if config.proxy else None
         self.certificates = certificates
         self._config = config
+        self._guard = Guard(config.deny)
         self._peer = self.proxy or url
         """To whom the socket goes."""
-
-    @property
-    def origin(self) -> str:
-        """What a request's target does not say: nothing, if requests for a proxy name the server themselves."""
-        return "" if self.proxy and not self.url.tls else self.url.origin
+        whole = self.proxy is not None and not url.tls  # the requests themselves name the server then
+        parameter = config.auth.parameter if config.auth else None
+        self.where = Where("" if whole else url.origin, parameter[0] if parameter else "")
 
     async def connect(self, make: Callable[[], P]) -> P:
         """A protocol on a connection that requests may be written to."""
@@ -57,10 +57,10 @@ class Dialler:
                 (await self._any(addresses, Silent, None)).transport.abort()
 
     async def resolve(self) -> list[str]:
-        """The addresses of the server, or of its proxy; these very addresses are connected to."""
+        """The addresses of the server, or of its proxy, that are not denied; these very ones are connected to."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(self._peer.host, self._peer.port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        return self._guard.allowed(self._peer.host, list(dict.fromkeys(str(address[0]) for *_, address in found)))
 
     async def _any(self, addresses: list[str], make: Callable[[], P], tls: ssl.SSLContext | None) -> P:
         """The first address that takes a connection; what the last one said if none does."""

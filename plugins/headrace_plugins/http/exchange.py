@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urljoin
 
 from headrace import DeliveryError, Done
-from headrace_plugins.http.url import mask_url
+from headrace_plugins.http.url import Where, mask_url
 
 __all__ = ["Answer", "Call", "Carrier", "Exchange", "ask"]
 
@@ -88,30 +88,31 @@ class Exchange:
         if not call.left and call.waiter is not None and not call.waiter.done():
             call.waiter.set_result(None)
 
-    def fail(self, kind: Literal["network", "timeout"], reason: str, origin: str) -> None:
-        self.settle(DeliveryError(reason, kind=kind, request=self.describe(origin)))
+    def fail(self, kind: Literal["network", "timeout"], reason: str, where: Where) -> None:
+        self.settle(DeliveryError(reason, kind=kind, request=self.describe(where)))
 
-    def refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, origin: str) -> None:
+    def refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, where: Where) -> None:
         """The server's answer is none that means delivered."""
         phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
-        where = _header(headers, b"location") if 300 <= status < 400 else ""
+        location = _header(headers, b"location") if 300 <= status < 400 else ""
         self.settle(
             DeliveryError(
-                f"the server answered {status} {phrase}".rstrip() + (f" to {mask_url(where)}" if where else ""),
+                f"the server answered {status} {phrase}".rstrip() + (f" to {mask_url(location)}" if location else ""),
                 kind="invalid" if status in self.call.drop_on else "status",
                 status=status,
                 retry_after=_retry_after(headers),
-                answer=body,
-                request=self.describe(origin),
+                answer=where.conceal(body),
+                request=self.describe(where),
             )
         )
 
-    def redirect(self, status: int, headers: list[tuple[bytes, bytes]], origin: str) -> bool:
+    def redirect(self, status: int, headers: list[tuple[bytes, bytes]], where: Where) -> bool:
         """Turn into the request the server sends us on to, if that is wanted and stays on the same server."""
         location = _header(headers, b"location")
         if not self.call.follow or status not in _REPEATED or not location or self.hops == _MAX_HOPS:
             return False
         method, target, rest = self.data.split(b" ", 2)
+        origin = where.origin
         here = origin + target.decode("ascii")
         there, _, _ = urljoin(here, location).partition("#")
         base = origin or "/".join(here.split("/", 3)[:3])
@@ -121,13 +122,13 @@ class Exchange:
         self.data = b" ".join((method, there[len(origin) :].encode(), rest))
         return True
 
-    def describe(self, origin: str) -> dict[str, str]:
+    def describe(self, where: Where) -> dict[str, str]:
         """What was sent, without credentials."""
         method, target, _ = self.data.split(b" ", 2)
         body = memoryview(self.data)[self.data.index(b"\r\n\r\n") + 4 :]
         return {
             "method": method.decode(),
-            "url": mask_url(origin + target.decode("ascii", "replace")),
+            "url": where.shown(target),
             "body_hash": f"sha256:{hashlib.sha256(body).hexdigest()}",
         }
 
@@ -155,7 +156,7 @@ class _Question(Exchange):
     def _done(self, _: int, error: Exception | None) -> None:
         self.error = error
 
-    def refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, origin: str) -> None:
+    def refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, where: Where) -> None:
         self.answer = Answer(status, headers, body)
         self.settle(None)
 

@@ -20,6 +20,7 @@ __all__ = [
     "StatusPattern",
     "TemplateText",
     "check_header_name",
+    "constants",
     "once",
     "sensitive",
     "shown",
@@ -88,6 +89,12 @@ def sensitive(name: str) -> bool:
 def shown(values: dict[str, SecretStr]) -> dict[str, str]:
     """Headers or parameters for people: values that look like credentials are masked."""
     return {k: str(v) if sensitive(k) else v.get_secret_value() for k, v in values.items()}
+
+
+def constants(headers: dict[str, SecretStr]) -> list[str]:
+    """The values that look like credentials and are the same for every event."""
+    found = [Template(value.get_secret_value()).constant for name, value in headers.items() if sensitive(name)]
+    return [value.decode() for value in found if value is not None]
 
 
 def once(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:

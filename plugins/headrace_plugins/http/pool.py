@@ -30,7 +30,7 @@ class Pool:
     def __init__(
         self, dialler: Dialler, config: HttpConnectorConfig, ctx: Context, health: Health, size: int | None = None
     ) -> None:
-        self.origin = dialler.origin
+        self.where = dialler.where
         self._dialler = dialler
         self._ctx = ctx
         self._health = health
@@ -183,7 +183,7 @@ class Pool:
     def _fail_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, deque()
         for exchange in waiting:
-            exchange.fail("network", reason, self.origin)
+            exchange.fail("network", reason, self.where)
 
     # -- connecting --------------------------------------------------------------------------------------------
 

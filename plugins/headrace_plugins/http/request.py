@@ -12,9 +12,11 @@ from headrace.templates import Template, compile_body
 from headrace_plugins.http.compression import compressor
 from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
 from headrace_plugins.http.fields import OWN_HEADERS
+from headrace_plugins.http.signing import Signer
+from headrace_plugins.http.tokens import Tokens
 from headrace_plugins.http.url import Url, parse_proxy
 
-__all__ = ["Form", "RequestTemplate", "join_bodies", "join_paths"]
+__all__ = ["Form", "RequestTemplate", "join_bodies", "join_paths", "literal"]
 
 Form = Literal["array", "ndjson", "lines"]
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
@@ -58,6 +60,7 @@ class RequestTemplate:
         sink: HttpSinkConfig,
         warn: Callable[[str], None],
         form: Form = "array",
+        tokens: Tokens | None = None,
     ) -> None:
         self.method = sink.method
         self.has_body = sink.method not in _BODILESS if sink.send_body is None else sink.send_body
@@ -67,6 +70,9 @@ class RequestTemplate:
         self._zip = compressor(sink.compression) if self.has_body else None
         self._max_body = sink.max_body
         self._target = _Target(url, connector, sink)
+        self._signer = Signer(sink.sign, sink.method) if sink.sign else None
+        self._tokens = None if any(name.lower() == "authorization" for name in sink.headers) else tokens
+        self._late = self._signer is not None or self._tokens is not None
         fixed, self._varying, self._named = self._fields(url, connector, sink, _CONTENT_TYPES[form])
         self._start = b"%b " % sink.method.encode(), b" HTTP/1.1\r\n%b" % fixed
         taken = {name.lower() for name in (*connector.headers, *sink.headers)}
@@ -86,8 +92,11 @@ class RequestTemplate:
         if proxy and proxy.authorization:
             fields["proxy-authorization"] = ("proxy-authorization", Template(proxy.authorization))
         named = []
-        for name, secret in (*connector.headers.items(), *sink.headers.items()):
-            value = Template(secret.get_secret_value(), missing=sink.missing)
+        given = {name: secret.get_secret_value() for name, secret in connector.headers.items()}
+        if connector.auth and (header := connector.auth.header):
+            given[header[0]] = literal(header[1])
+        for name, text in (*given.items(), *((n, s.get_secret_value()) for n, s in sink.headers.items())):
+            value = Template(text, missing=sink.missing)
             template = Template(name, missing=sink.missing)
             if template.constant is None:
                 named.append((template, value))
@@ -101,6 +110,8 @@ class RequestTemplate:
         else:
             fields.pop("content-type", None)
             fields.pop("content-encoding", None)
+        for name in self._signer.headers if self._signer else ():
+            fields.pop(name, None)
         fixed = (
             b""
             if named
@@ -152,21 +163,36 @@ class RequestTemplate:
         if self.id_field:
             head = b"%b%b: %b\r\n" % (head, self.id_field, id.encode())
         if not self.has_body:
-            return head + self._end
+            return (self._late_fields(head, id, b"") if self._late else head) + self._end
         if len(body) > self._max_body:
             raise DeliveryError(f"the body has {len(body)} bytes, max_body is {self._max_body}", kind="invalid")
         if self._zip:
             body = self._zip(body)
+        if self._late:
+            head = self._late_fields(head, id, body)
         return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+    def _late_fields(self, head: bytes, id: str, body: bytes) -> bytes:
+        """The head, and what depends on the moment or on the finished body."""
+        if self._tokens:
+            head += self._tokens.line
+        if self._signer:
+            head += self._signer(id, head.split(b" ", 2)[1], body)
+        return head
 
     def render(self, event: Event) -> bytes:
         """The whole request for one event."""
-        id = event.delivery_id if self.id_field else ""
+        id = event.delivery_id if self.id_field or self._signer else ""
         return self.message(self.head(event), id, self._compile_body(event) if self.has_body else b"")
 
 
 def _line(name: bytes, value: bytes) -> bytes:
     return b"%b: %b\r\n" % (name, value.strip())
+
+
+def literal(text: str) -> str:
+    """A template that renders to this text."""
+    return text.replace("$", "${$}")
 
 
 class _Target:
@@ -184,6 +210,8 @@ class _Target:
             (quote(name, "").encode(), Template(value.get_secret_value(), missing=sink.missing))
             for name, value in sink.query.items()
         ]
+        if connector.auth and (parameter := connector.auth.parameter):
+            self._parameters.append((quote(parameter[0], "").encode(), Template(literal(parameter[1]))))
         self._first = b"&" if "?" in path else b"?"
         self._omit = sink.missing == "omit"
         self.constant: bytes | None = None

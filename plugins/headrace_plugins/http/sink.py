@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from headrace import Batch, Context, DeliveryError, Done, Event, HeadraceError, Sink
 from headrace_plugins.http.config import HttpSinkConfig
 from headrace_plugins.http.connector import HttpConnector
 from headrace_plugins.http.exchange import Call, Exchange
-from headrace_plugins.http.fields import sensitive, statuses
+from headrace_plugins.http.fields import constants, sensitive, statuses
 from headrace_plugins.http.request import Form, RequestTemplate, join_bodies
-from headrace_plugins.http.url import mask_url
+from headrace_plugins.http.tokens import Tokens
 
 __all__ = ["HttpSink"]
+
+
+class _Part(Protocol):
+    """What one request is made of: an event, or several joined."""
+
+    @property
+    def key(self) -> str: ...
+
+
+P = TypeVar("P", bound=_Part)
 
 
 class HttpSink(Sink[HttpSinkConfig]):
@@ -35,21 +46,24 @@ class HttpSink(Sink[HttpSinkConfig]):
         self._warned_at = -60.0
         self._request = self._template("array")
         self._joined: dict[Form, RequestTemplate] = {}
+        self._connector.where.hide(*constants(config.headers), *constants(config.query))
         self._connector.pool.expect(config.timeout)
 
+    @classmethod
+    def defaults(cls, config: HttpSinkConfig) -> Mapping[str, Any]:
+        if config.profile != "emqx":
+            return {}
+        on = ["network", "timeout", 429, 503]
+        return {"ttl": "45s", "retry": {"on": on, "max": "15s", "max_attempts": 1_000_000}}
+
     def _template(self, form: Form) -> RequestTemplate:
-        return RequestTemplate(self._connector.url, self._connector.config, self.config, self._header_left_out, form)
+        return self._connector.template(self.config, self._header_left_out, form)
 
     async def write(self, batch: Batch, done: Done) -> None:
-        call = self._call(done)
-        exchanges = []
-        for i, event in enumerate(batch):
-            try:
-                exchanges.append(Exchange(call, i, self._request.render(event), event.key))
-            except Exception as exc:  # noqa: BLE001 - whatever is wrong with this event, the others go on
-                done(i, _invalid(exc))
-        if exchanges:
-            await self._connector.send(call, exchanges)
+        if self._connector.tokens is None:
+            await self._attempt(batch, self._request.render, done)
+        else:
+            await self._with_token(self._connector.tokens, batch, self._request.render, done)
 
     async def write_joined(self, batch: Batch, form: Form) -> None:
         """Send all these events in one request, or in one for each address and set of headers that they differ in.
@@ -62,14 +76,52 @@ class HttpSink(Sink[HttpSinkConfig]):
             if error is not None:
                 errors.append(error)
 
-        if self._request.has_body:
-            call = self._call(done)
-            messages = self._join(batch, form)
-            await self._connector.send(call, [Exchange(call, i, message) for i, message in enumerate(messages)])
-        else:  # there is nothing to join
+        if not self._request.has_body:  # there is nothing to join
             await self.write(batch, done)
+        else:
+            parts, render = self._join(batch, form)
+            if self._connector.tokens is None:
+                await self._attempt(parts, render, done)
+            else:
+                await self._with_token(self._connector.tokens, parts, render, done)
         if errors:
             raise errors[0]
+
+    async def _attempt(self, parts: Sequence[P], render: Callable[[P], bytes], done: Done) -> None:
+        """One request for each part; returns when all are settled."""
+        follow = self.config.redirects == "follow"
+        call = Call(done, self._success, self._drop_on, self.config.timeout, follow=follow)
+        exchanges = []
+        for i, part in enumerate(parts):
+            try:
+                exchanges.append(Exchange(call, i, render(part), part.key))
+            except Exception as exc:  # noqa: BLE001 - whatever is wrong with this event, the others go on
+                done(i, _invalid(exc))
+        if exchanges:
+            await self._connector.send(call, exchanges)
+
+    async def _with_token(self, tokens: Tokens, parts: Sequence[P], render: Callable[[P], bytes], done: Done) -> None:
+        """The same, and once more with a new token for those that were answered 401."""
+        token = await tokens.ready()
+        refused: dict[int, Exception] = {}
+
+        def settle(i: int, error: Exception | None) -> None:
+            if isinstance(error, DeliveryError) and error.status == 401:
+                refused[i] = error
+            else:
+                if error is None:
+                    tokens.accepted()
+                done(i, error)
+
+        await self._attempt(parts, render, settle)
+        if not refused:
+            return
+        again = list(refused)
+        if await tokens.replace(token):
+            await self._attempt([parts[i] for i in again], render, lambda n, error: done(again[n], error))
+        else:
+            for i, error in refused.items():
+                done(i, error)
 
     def render(self, event: Event) -> dict[str, Any]:
         request = self._request.render(event)
@@ -77,21 +129,26 @@ class HttpSink(Sink[HttpSinkConfig]):
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         headers = dict(line.split(": ", 1) for line in lines)
-        public = {self.config.id_header.lower()}
         body = self._request.body(event) if self._request.has_body else b""
         return {
             "method": method,
-            "url": mask_url(self._connector.origin + target),
-            "headers": {k: "******" if sensitive(k) and k.lower() not in public else v for k, v in headers.items()},
+            "url": self._connector.where.shown(target.encode()),
+            "headers": {k: "******" if self._private(k) else v for k, v in headers.items()},
             **_shown_body(body),
         }
+
+    def _private(self, header: str) -> bool:
+        """Is the value of this header not to be shown?"""
+        auth = self._connector.config.auth
+        if auth and header.lower() == auth.header_name:
+            return True
+        return sensitive(header) and header.lower() != self.config.id_header.lower()
 
     async def trial(self, event: Event) -> dict[str, Any]:
         began = time.perf_counter()
         try:
-            request = self._request.render(event)
             async with asyncio.timeout(self.config.timeout + self._connector.config.connect_timeout):
-                answer = await self._connector.ask(request, self.config.timeout)
+                answer = await self._connector.ask(lambda: self._request.render(event), self.config.timeout)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
             return {"ok": False, "error": str(exc) or type(exc).__name__}
         ok = answer.status in self._success
@@ -99,28 +156,25 @@ class HttpSink(Sink[HttpSinkConfig]):
             "ok": ok,
             "error": None if ok else f"the server answered {answer.status}",
             "status": answer.status,
-            "answer": answer.body.decode("utf-8", "replace"),
+            "answer": self._connector.where.conceal(answer.body).decode("utf-8", "replace"),
             "seconds": time.perf_counter() - began,
         }
 
-    def _call(self, done: Done) -> Call:
-        follow = self.config.redirects == "follow"
-        return Call(done, self._success, self._drop_on, self.config.timeout, follow=follow)
-
-    def _join(self, batch: Batch, form: Form) -> list[bytes]:
+    def _join(self, batch: Batch, form: Form) -> tuple[list[_Joint], Callable[[_Joint], bytes]]:
         template = self._joined.get(form)
         if template is None:
             template = self._joined[form] = self._template(form)
-        parts: dict[bytes, list[Event]] = {}
+        by_head: dict[bytes, list[Event]] = {}
         try:
             for event in batch:
-                parts.setdefault(template.head(event), []).append(event)
-            return [
-                template.message(head, _joint_id(events), join_bodies([template.body(e) for e in events], form))
-                for head, events in parts.items()
+                by_head.setdefault(template.head(event), []).append(event)
+            parts = [
+                _Joint(head, _joint_id(events), join_bodies([template.body(e) for e in events], form), events[0].key)
+                for head, events in by_head.items()
             ]
         except Exception as exc:
             raise _invalid(exc) from exc
+        return parts, lambda part: template.message(part.head, part.id, part.body)
 
     def _header_left_out(self, name: str) -> None:
         self.ctx.metrics.add("headers_left_out")
@@ -128,6 +182,15 @@ class HttpSink(Sink[HttpSinkConfig]):
         if now - self._warned_at >= 60:
             self._warned_at = now
             self.log.warning("%s: header %r left out: its value cannot be sent in a header", self.ctx.name, name)
+
+
+class _Joint(NamedTuple):
+    """Several events as one request."""
+
+    head: bytes
+    id: str
+    body: bytes
+    key: str
 
 
 def _invalid(exc: Exception) -> DeliveryError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-__all__ = ["Proxy", "Url", "mask_url", "parse_proxy", "parse_url", "without_user"]
+__all__ = ["Proxy", "Url", "Where", "mask_url", "parse_proxy", "parse_url", "secrets_of", "without_user"]
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _SENSITIVE_QUERY = re.compile(
     r"([?&][^=&]*(?:auth|code|credential|key|passw|pwd|secret|sig|token)[^=&]*)=[^&]*", re.IGNORECASE
 )
+_SHORTEST = 6
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Url:
     host: str
     port: int
     path: str
-    query: str
+    query: str = field(repr=False)  # may hold a key
 
     @property
     def authority(self) -> str:
@@ -61,6 +62,11 @@ def parse_url(url: str) -> Url:
     return Url(tls, host, parts.port or (443 if tls else 80), parts.path, parts.query)
 
 
+def secrets_of(query: str) -> list[str]:
+    """The values in a query that look like credentials."""
+    return [found[0].partition("=")[2] for found in _SENSITIVE_QUERY.finditer(f"?{query}")]
+
+
 def mask_url(url: str) -> str:
     """The URL for people: values of parameters that look like credentials are masked."""
     return _SENSITIVE_QUERY.sub(r"\1=***", url)
@@ -84,12 +90,42 @@ def without_user(url: str) -> tuple[str, str | None]:
 
 
 @dataclass(frozen=True)
+class Where:
+    """What a request's target does not say of its address, and what must not be shown to people."""
+
+    origin: str
+    parameter: str = ""
+    """The parameter of the query that holds a key."""
+    secrets: set[bytes] = field(default_factory=set, repr=False)
+    """What we send to say who we are: a server may answer with it."""
+
+    def shown(self, target: bytes) -> str:
+        """The whole address for people."""
+        url = mask_url(self.origin + target.decode("ascii", "replace"))
+        if self.parameter:
+            url = re.sub(rf"([?&]{re.escape(quote(self.parameter, ''))})=[^&]*", r"\1=***", url)
+        return url
+
+    def hide(self, *secrets: str) -> None:
+        """Never show these; what is too short to be told from ordinary text is not looked for."""
+        for secret in secrets:
+            if len(secret) >= _SHORTEST:
+                self.secrets.update((secret.encode(), quote(secret, "").encode()))
+
+    def conceal(self, answer: bytes) -> bytes:
+        """An answer without our secrets."""
+        for secret in self.secrets:
+            answer = answer.replace(secret, b"***")
+        return answer
+
+
+@dataclass(frozen=True)
 class Proxy:
     """An HTTP proxy, and who we are to it."""
 
     host: str
     port: int
-    authorization: str
+    authorization: str = field(repr=False)
     """The value of the Proxy-Authorization header, if it wants one."""
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from headrace_plugins.http import HttpSink
 from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
 from headrace_plugins.http.url import parse_url
 
@@ -144,3 +145,19 @@ def test_a_key_needs_its_certificate() -> None:
 
 def test_null_of_yaml_is_the_word() -> None:
     assert HttpSinkConfig(missing=None).missing == "null"
+
+
+class TestProfile:
+    def test_emqx_sets_what_is_not_given(self) -> None:
+        config = HttpSinkConfig.model_validate({"profile": "emqx"})
+        assert (config.missing, config.timeout) == ("undefined", 45)
+        assert HttpSink.defaults(config)["ttl"] == "45s"
+        given = HttpSinkConfig.model_validate({"profile": "emqx", "missing": "omit", "timeout": "1s"})
+        assert (given.missing, given.timeout) == ("omit", 1)
+
+    def test_emqx_has_no_patch(self) -> None:
+        assert "not for profile: emqx" in problems(HttpSinkConfig, profile="emqx", method="patch")
+
+    def test_ours_is_the_default(self) -> None:
+        assert HttpSink.defaults(HttpSinkConfig()) == {}
+        assert HttpSinkConfig().missing == "null"

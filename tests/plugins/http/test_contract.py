@@ -15,6 +15,8 @@ from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
 
 
 class TestHttpConnector(ConnectorContract):
+    not_secret = frozenset({"api_key"})  # the map that holds one
+
     @pytest.fixture
     async def connector(self, server: Any) -> HttpConnector:
         return HttpConnector(HttpConnectorConfig(url=server.url), make_context())
