@@ -107,7 +107,7 @@ class FaultServer:
 
     async def start(self, port: int = 0) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, ssl=self.tls, limit=1 << 25)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port, ssl=self.tls, limit=1 << 25)
         self.port = self._server.sockets[0].getsockname()[1]
         self._changed = asyncio.Event()
 
@@ -133,10 +133,13 @@ class FaultServer:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._accept(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # also if it was cancelled before it began
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
@@ -149,7 +152,6 @@ class FaultServer:
             ):
                 await self._serve(self.connections, reader, writer)
         finally:
-            self._tasks.discard(task)
             self.open -= 1
             self._changed.set()
             writer.close()
