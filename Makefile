@@ -19,7 +19,8 @@ demo: .venv/.project  ## devices, a rule and an HTTP receiver, all on this machi
 dashboard: .venv/.dashboard core/headrace/ui/dist/index.html  ## build the dashboard that the API shows at /
 
 test: .venv/.tests check  ## everything CI runs: the checks, then every test
-	@.ci/mosquitto
+	@.ci/peer mosquitto_pub mosquitto mosquitto-clients
+	@.ci/peer nginx nginx-light
 	$(BIN)/pytest -m "not soak" $(PYTEST_ARGS)
 
 check: .venv/.tests  ## format, lint, types, import contracts
@@ -29,7 +30,7 @@ check: .venv/.tests  ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 soak: .venv/.tests  ## the long tests, minutes each
-	@.ci/mosquitto
+	@.ci/peer mosquitto_pub mosquitto mosquitto-clients
 	$(BIN)/pytest -m soak --timeout=3600 $(PYTEST_ARGS)
 
 bench: .venv/.project  ## headrace beside its peers; see bench/README.md

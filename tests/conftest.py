@@ -7,7 +7,7 @@ import pytest
 
 os.environ["PATH"] += f"{os.pathsep}/usr/sbin{os.pathsep}/usr/local/sbin"  # where brokers are, and users' paths are not
 
-NEEDS = {"mosquitto": ("mosquitto", "mosquitto_pub"), "kafka": ("go",)}
+NEEDS = {"mosquitto": ("mosquitto", "mosquitto_pub"), "nginx": ("nginx",), "kafka": ("go",)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,6 +20,8 @@ async def aiohttp_server() -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]
 
     async def take(request: aiohttp.web.Request) -> aiohttp.web.StreamResponse:
         got.append((request.path, await request.read()))
+        if request.path == "/echo":
+            return aiohttp.web.Response(body=got[-1][1])
         if request.path == "/chunked":
             response = aiohttp.web.StreamResponse()
             await response.prepare(request)
@@ -69,6 +71,19 @@ class TestAiohttp:
         sink = await client.sink(url, body="${payload}")
         assert await client.deliver(sink, client.events(2, b"z" * (16 << 20))) == [None, None]
         assert [len(body) for _, body in got] == [16 << 20] * 2
+
+    @pytest.mark.parametrize("size", [0, 1, 1 << 10, (1 << 16) + 1, (1 << 20) - 1, 1 << 20, 16 << 20])
+    async def test_says_back_what_it_got_whatever_its_size(self, aiohttp_server: Any, client: Any, size: int) -> None:
+        url, got = aiohttp_server
+        sink = await client.sink(url, {"pool_size": 1, "max_answer": "32MB"}, path="/echo", body="${payload}")
+        assert await client.deliver(sink, client.events(2, b"z" * size)) == [None, None]
+        assert [len(body) for _, body in got] == [size] * 2
+
+    async def test_may_say_more_than_is_read(self, aiohttp_server: Any, client: Any) -> None:
+        url, got = aiohttp_server
+        sink = await client.sink(url, {"pool_size": 1}, path="/echo", body="${payload}")
+        assert await client.deliver(sink, client.events(3, b"z" * (16 << 20))) == [None] * 3
+        assert len(got) == 3
 
 
 @pytest.fixture
