@@ -37,6 +37,8 @@ class Checker:
 
     async def health(self) -> None:
         """NotConnected, with the reason, if the server cannot be used: by its answer, if there is a health check."""
+        if self._dialler.url.templated:
+            return  # whom to ask is known with an event only
         if self._check is None:
             await self._way()
         else:
@@ -83,6 +85,9 @@ class Checker:
 
     async def test(self) -> list[TestStep]:
         """DNS, TCP, TLS and HTTP; the last of the list is the one that failed, if any did."""
+        if self._dialler.url.templated:
+            hosts = ", ".join(self._config.allow_hosts)
+            return [TestStep("dns", ok=True, detail=f"not tried: events choose the host, of {hosts}")]
         stages: dict[str, Callable[[], Awaitable[tuple[str, dict[str, Any]]]]] = {"dns": self._dns, "tcp": self._tcp}
         if self._dialler.url.tls:
             stages["tls"] = self._tls

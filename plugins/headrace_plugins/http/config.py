@@ -28,7 +28,7 @@ from headrace_plugins.http.fields import (
     once,
     shown,
 )
-from headrace_plugins.http.guard import check_network
+from headrace_plugins.http.guard import check_host_pattern, check_network
 from headrace_plugins.http.signing import SignOptions
 from headrace_plugins.http.tls import TlsOptions
 from headrace_plugins.http.url import mask_url, parse_proxy, parse_url, without_user
@@ -57,8 +57,8 @@ class HttpConnectorConfig(ComponentConfig):
     """An HTTP/1.1 server and the pool of connections to it."""
 
     url: str = Field(
-        description="http:// or https:// address. Path and query are kept and may hold placeholders; user:password@ "
-        "becomes an Authorization header.",
+        description="http:// or https:// address. Path and query are kept and may hold placeholders, and with "
+        "allow_hosts the host; user:password@ becomes an Authorization header.",
         examples=["http://localhost:5000"],
         repr=False,  # its query may hold a key
     )
@@ -83,6 +83,11 @@ class HttpConnectorConfig(ComponentConfig):
     proxy: SecretStr | None = Field(
         None,
         description="HTTP proxy on the way, http://[user:password@]host:port; https goes through it by CONNECT.",
+    )
+    allow_hosts: tuple[Annotated[str, AfterValidator(check_host_pattern)], ...] = Field(
+        (),
+        description="Hosts that placeholders in the URL's host may choose: names, or *.example.com for all below it. "
+        "Without it the host is literal.",
     )
     deny: tuple[Annotated[str, AfterValidator(check_network)], ...] = Field(
         (),
@@ -109,9 +114,18 @@ class HttpConnectorConfig(ComponentConfig):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        found = parse_url(url)
-        Template(found.path + found.query)
+        found = parse_url(url, literal=False)
+        Template(found.host + found.path + found.query)
         return url
+
+    @model_validator(mode="after")
+    def _host_is_literal_or_allowed(self) -> HttpConnectorConfig:
+        templated = parse_url(self.url, literal=not self.allow_hosts).templated
+        if self.allow_hosts and not templated:
+            raise ValueError("allow_hosts is for a URL whose host has placeholders")
+        if self.health_check and templated:
+            raise ValueError("there is no event here: a health check needs a literal host")
+        return self
 
     @field_serializer("url")
     def _show_url(self, url: str) -> str:

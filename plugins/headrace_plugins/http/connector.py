@@ -15,11 +15,12 @@ from headrace_plugins.http.dial import Dialler
 from headrace_plugins.http.exchange import Answer, Call, Exchange, ask
 from headrace_plugins.http.fields import constants
 from headrace_plugins.http.health import Health
+from headrace_plugins.http.hosts import HostPools, url_of
 from headrace_plugins.http.pool import HashedPool, Pool
 from headrace_plugins.http.request import Form, RequestTemplate, literal
 from headrace_plugins.http.tls import Certificates
 from headrace_plugins.http.tokens import Tokens, token_request
-from headrace_plugins.http.url import parse_url, secrets_of
+from headrace_plugins.http.url import Url, parse_url, secrets_of
 
 __all__ = ["HttpConnector"]
 
@@ -34,7 +35,7 @@ class HttpConnector(Connector[HttpConnectorConfig]):
 
     def __init__(self, config: HttpConnectorConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
-        self.url = parse_url(config.url)
+        self.url = parse_url(config.url, literal=False)
         self._certificates = Certificates(config.tls) if self.url.tls else None
         self._health = Health(ctx)
         self.dialler = Dialler(self.url, config, self._certificates)
@@ -44,17 +45,24 @@ class HttpConnector(Connector[HttpConnectorConfig]):
             given = [*given, self.dialler.proxy.authorization.rpartition(" ")[2]]
         self.where.hide(*constants(config.headers), *secrets_of(self.url.query), *given)
         self.tokens = self._make_tokens()
-        self.pool = self._make_pool()
+        self.pool: Pool | HashedPool | HostPools
+        if self.url.templated:
+            self.pool = HostPools(self.url, config.allow_hosts, lambda url: self._make_pool(self._dialler_to(url)))
+        else:
+            self.pool = self._make_pool(self.dialler)
         self._checker = Checker(self)
         self._tasks: list[asyncio.Task[None]] = []
         ctx.metrics.gauge("connections", lambda: self.pool.connections)
 
-    def _make_pool(self) -> Pool | HashedPool:
+    def _dialler_to(self, url: Url) -> Dialler:
+        return Dialler(url, self.config, self._certificates, self.where.secrets)
+
+    def _make_pool(self, dialler: Dialler) -> Pool | HashedPool:
         if self.config.pool_type == "hash":
             return HashedPool(
-                [Pool(self.dialler, self.config, self.ctx, self._health, 1) for _ in range(self.config.pool_size)]
+                [Pool(dialler, self.config, self.ctx, self._health, 1) for _ in range(self.config.pool_size)]
             )
-        return Pool(self.dialler, self.config, self.ctx, self._health)
+        return Pool(dialler, self.config, self.ctx, self._health)
 
     def _make_tokens(self) -> Tokens | None:
         oauth2 = self.config.auth.oauth2 if self.config.auth else None
@@ -111,12 +119,15 @@ class HttpConnector(Connector[HttpConnectorConfig]):
         """
         if self.tokens:
             await self.tokens.ready()
+        request, dialler = render(), self.dialler
+        if self.url.templated:
+            dialler = self._dialler_to(url_of(request, self.url, self.config.allow_hosts))
         aside = Context(self.ctx.name, log=self.log)  # nothing of it is counted or shown
-        pool = Pool(self.dialler, self.config, aside, Health(aside), 1)
+        pool = Pool(dialler, self.config, aside, Health(aside), 1)
         pool.open()
         pool.expect(timeout)
         try:
-            return await ask(pool, render(), timeout)
+            return await ask(pool, request, timeout)
         finally:
             await pool.close()
 

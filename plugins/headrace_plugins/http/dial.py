@@ -24,7 +24,13 @@ _MAX_HEAD = 1 << 16
 class Dialler:
     """Connects to one server. What it raises, ``reason`` puts into words."""
 
-    def __init__(self, url: Url, config: HttpConnectorConfig, certificates: Certificates | None) -> None:
+    def __init__(
+        self,
+        url: Url,
+        config: HttpConnectorConfig,
+        certificates: Certificates | None,
+        secrets: set[bytes] | None = None,
+    ) -> None:
         self.url = url
         self.proxy = parse_proxy(config.proxy.get_secret_value()) if config.proxy else None
         self.certificates = certificates
@@ -34,7 +40,9 @@ class Dialler:
         """To whom the socket goes."""
         whole = self.proxy is not None and not url.tls  # the requests themselves name the server then
         parameter = config.auth.parameter if config.auth else None
-        self.where = Where("" if whole else url.origin, parameter[0] if parameter else "")
+        self.where = Where(
+            "" if whole else url.origin, parameter[0] if parameter else "", set() if secrets is None else secrets
+        )
 
     async def connect(self, make: Callable[[], P]) -> P:
         """A protocol on a connection that requests may be written to."""

@@ -1,13 +1,14 @@
-"""Where a connector may not go."""
+"""Where a connector may not go: networks by address, and hosts by name where events choose them."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from headrace import NotConnected
 
-__all__ = ["NETWORKS", "Guard", "check_network"]
+__all__ = ["NETWORKS", "Guard", "check_host_pattern", "check_network", "host_allowed"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,6 +28,7 @@ NETWORKS = {
     "multicast": ("224.0.0.0/4", "255.255.255.255/32", "ff00::/8"),
 }
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\Z")
 
 
 class Guard:
@@ -70,3 +72,19 @@ def check_network(name: str) -> str:
         known = ", ".join(NETWORKS)
         raise ValueError(f"{name!r} is no network such as 10.0.0.0/8, and none of {known}") from None
     return name
+
+
+def check_host_pattern(pattern: str) -> str:
+    """ValueError if it is no host name, with or without ``*.`` before it."""
+    pattern = pattern.lower()
+    name = pattern.removeprefix("*.")
+    if not _HOST.match(name) or (name != pattern and "." not in name):
+        raise ValueError(f"{pattern!r} is no host; write host.example.com, or *.example.com for those below it")
+    return pattern
+
+
+def host_allowed(host: str, patterns: Iterable[str]) -> bool:
+    """Is this the name of a host, and one that a pattern means? Names are in lower case."""
+    if not _HOST.match(host):
+        return False
+    return any(host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in patterns)

@@ -58,6 +58,11 @@ class Pool:
         """How many are up."""
         return len(self._connections)
 
+    @property
+    def idle(self) -> bool:
+        """Is there nothing to send, and no connection?"""
+        return not (self._connections or self._dialling or self._waiting)
+
     def open(self) -> None:
         """Begin. Nothing is connected before there is something to send."""
         self.loop = asyncio.get_running_loop()
@@ -246,6 +251,11 @@ class HashedPool:
     def connections(self) -> int:
         """How many are up."""
         return sum(pool.connections for pool in self._pools)
+
+    @property
+    def idle(self) -> bool:
+        """Is there nothing to send, and no connection?"""
+        return all(pool.idle for pool in self._pools)
 
     def open(self) -> None:
         for pool in self._pools:

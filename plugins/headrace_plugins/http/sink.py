@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -14,8 +15,10 @@ from headrace_plugins.http.config import HttpSinkConfig
 from headrace_plugins.http.connector import HttpConnector
 from headrace_plugins.http.exchange import Call, Exchange
 from headrace_plugins.http.fields import constants, sensitive, statuses
+from headrace_plugins.http.hosts import url_of
 from headrace_plugins.http.request import Form, RequestTemplate, join_bodies
 from headrace_plugins.http.tokens import Tokens
+from headrace_plugins.http.url import Where
 
 __all__ = ["HttpSink"]
 
@@ -132,10 +135,16 @@ class HttpSink(Sink[HttpSinkConfig]):
         body = self._request.body(event) if self._request.has_body else b""
         return {
             "method": method,
-            "url": self._connector.where.shown(target.encode()),
+            "url": self._where(request).shown(target.encode()),
             "headers": {k: "******" if self._private(k) else v for k, v in headers.items()},
             **_shown_body(body),
         }
+
+    def _where(self, request: bytes) -> Where:
+        connector = self._connector
+        if not connector.url.templated or not connector.where.origin:
+            return connector.where
+        return replace(connector.where, origin=url_of(request, connector.url, connector.config.allow_hosts).origin)
 
     def _private(self, header: str) -> bool:
         """Is the value of this header not to be shown?"""

@@ -14,17 +14,23 @@ _SENSITIVE_QUERY = re.compile(
     r"([?&][^=&]*(?:auth|code|credential|key|passw|pwd|secret|sig|token)[^=&]*)=[^&]*", re.IGNORECASE
 )
 _SHORTEST = 6
+_TEMPLATED = re.compile(r"(?P<host>(?:[A-Za-z0-9._-]|\$\{[^}]*\})+)(?::(?P<port>[0-9]+))?\Z")
 
 
 @dataclass(frozen=True)
 class Url:
-    """A connector's address. ``path`` and ``query`` may hold placeholders."""
+    """A connector's address. ``path`` and ``query`` may hold placeholders, and ``host`` if ``templated``."""
 
     tls: bool
     host: str
     port: int
     path: str
     query: str = field(repr=False)  # may hold a key
+
+    @property
+    def templated(self) -> bool:
+        """Do events choose the host?"""
+        return "${" in self.host
 
     @property
     def authority(self) -> str:
@@ -37,8 +43,8 @@ class Url:
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
 
-def parse_url(url: str) -> Url:
-    """ValueError with a reason if this is no address to send to."""
+def parse_url(url: str, *, literal: bool = True) -> Url:
+    """ValueError with a reason if this is no address to send to. ``literal``: its host has no placeholders."""
     if _UNSAFE.search(url):
         raise ValueError("a URL has no spaces and no control characters")
     parts = _split(url)
@@ -47,7 +53,9 @@ def parse_url(url: str) -> Url:
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"unsupported scheme {parts.scheme!r}; only http and https")
     if "${" in parts.netloc:
-        raise ValueError("the host must be literal; placeholders may stand in the path and the query")
+        if literal:
+            raise ValueError("the host must be literal unless allow_hosts says what it may be")
+        return _templated(parts)
     if not parts.hostname:
         raise ValueError("the URL has no host")
     if parts.username is not None or parts.password is not None:
@@ -62,6 +70,16 @@ def parse_url(url: str) -> Url:
     return Url(tls, host, parts.port or (443 if tls else 80), parts.path, parts.query)
 
 
+def _templated(parts: SplitResult) -> Url:
+    found = _TEMPLATED.match(parts.netloc)
+    if not found:
+        raise ValueError(
+            "a host with placeholders has letters, digits, dots and dashes beside them, and a literal port"
+        )
+    tls = parts.scheme == "https"
+    return Url(tls, found["host"], int(found["port"] or (443 if tls else 80)), parts.path, parts.query)
+
+
 def secrets_of(query: str) -> list[str]:
     """The values in a query that look like credentials."""
     return [found[0].partition("=")[2] for found in _SENSITIVE_QUERY.finditer(f"?{query}")]
@@ -74,7 +92,7 @@ def mask_url(url: str) -> str:
 
 def _split(url: str) -> SplitResult:
     parts = urlsplit(url)
-    if parts.port == 0:  # reading the port checks it
+    if "${" not in parts.netloc and parts.port == 0:  # reading the port checks it
         raise ValueError("port 0 is no port to send to")
     return parts
 

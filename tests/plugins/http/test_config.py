@@ -51,7 +51,7 @@ class TestUrl:
             ("http://h:99999", "Port out of range"),
             ("http://h:x", "Port could not be cast"),
             ("http://h/#top", "no fragment"),
-            ("http://${host}/", "the host must be literal"),
+            ("http://${host}/", "the host must be literal unless allow_hosts"),
             ("http://h/a b", "no spaces"),
             ("http://h/\r\nX: y", "no spaces"),
             ("http://[::1/", "Invalid IPv6 URL"),
