@@ -108,7 +108,13 @@ async def test_no_secret_comes_out_anywhere(echo: Any, tmp_path: Path) -> None:
     )
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps(config, indent=1).replace('"rate": 100', '"rate": "x"').replace('"sign"', '"sgin"'))
-    for arguments in (["show", "config"], ["show", "config", "--defaults"], ["lint"], ["dlq", "ls"]):
+    for arguments in (
+        ["show", "config"],
+        ["show", "config", "--defaults"],
+        ["lint"],
+        ["dlq", "ls"],
+        ["dlq", "show", "--limit", "99"],
+    ):
         out[" ".join(arguments)] = await output_of(*arguments, headrace.config)
     out["lint broken"] = await output_of("lint", broken)
 

@@ -65,6 +65,12 @@ class TestConstant:
             assert secret not in shown
         assert "Basic ***" in shown
 
+    async def test_a_secret_across_the_end_of_what_is_shown_is_concealed_too(self, server: Any, client: Any) -> None:
+        server.default = server.answer(403, b"x" * 500 + b"tok-" + b"9" * 600)
+        sink = await client.sink(server.url, {"auth": {"bearer": "tok-" + "9" * 600}})
+        (error,) = await client.deliver(sink, client.events())
+        assert error.answer == b"x" * 500 + b"***"
+
     @pytest.mark.parametrize(
         ("options", "text"),
         [
