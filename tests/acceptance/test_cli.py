@@ -41,6 +41,7 @@ def test_help_names_every_command(cli: Headrace) -> None:
         "sql",
         "explain",
         "dlq",
+        "test",
         "new",
         "demo",
         "schema",

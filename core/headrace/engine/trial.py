@@ -14,17 +14,10 @@ from headrace.engine.retry import describe
 from headrace.errors import HeadraceError
 from headrace.events import Event
 from headrace.registry import Registry
+from headrace.samples import event_named, make_event, sample
+from headrace.topics import MESSAGE
 
 __all__ = ["Trial"]
-
-_SAMPLE: Mapping[str, Any] = {
-    "event": "message.publish",
-    "topic": "t/1",
-    "clientid": "sensor-1",
-    "username": "sample",
-    "payload": '{"msg": "a sample of headrace", "temp": 21.5}',
-    "qos": 1,
-}
 
 
 class Trial:
@@ -71,21 +64,26 @@ class Trial:
         """Send one event to its sink, once, and say what came back."""
         return await (await self._sink(event.sink)).trial(event)
 
-    def sample(self, sink: str, columns: Mapping[str, Any]) -> Event:
-        """An event as ``sink`` gets it: a message with these columns that went through the first rule to the sink.
+    def sample(self, sink: str, columns: Mapping[str, Any] | None = None) -> Event:
+        """An event as ``sink`` gets it: one the first rule to the sink reads, and what that rule makes of it.
 
+        ``columns`` are its columns, or, without ``event`` among them, some that replace those of the sample.
         HeadraceError if the rule gives nothing for it.
         """
         rule = next((rule for rule in self._spec.rules.values() if sink in rule.sinks), None)
-        message = {**_SAMPLE, **columns}
-        if "topic" not in columns and rule is not None:
-            message["topic"] = self._topic(rule)
-        event = Event(message, key=str(message["clientid"]), source="sample")
-        for row in self._rows(rule, event) if rule is not None else [event]:
-            made = row.output(row.columns, rule.name if rule is not None else "")
-            made.sink = sink
-            return made
-        raise HeadraceError(f"the rule gives nothing for the sample {message}; give another topic or payload")
+        whole = columns if columns and "event" in columns else {**self._sample(rule), **(columns or {})}
+        event = make_event(whole, "sample")
+        if rule is None:
+            made = event.output(event.columns, "")
+        elif rows := self._rows(rule, event):
+            made = rows[0]
+        else:
+            raise HeadraceError(
+                f"rule {rule.name} gives nothing for the sample on topic {whole.get('topic')!r} with payload "
+                f"{whole.get('payload')!r}; give others"
+            )
+        made.sink = sink
+        return made
 
     def sinks_of(self, connector: str) -> list[str]:
         """The sinks that use a connector."""
@@ -93,16 +91,22 @@ class Trial:
 
     # -- how ---------------------------------------------------------------------------------------------------
 
-    def _topic(self, rule: RuleSpec) -> str:
-        """A topic the rule reads."""
+    def _sample(self, rule: RuleSpec | None) -> Mapping[str, Any]:
+        """Columns of an event that the rule reads."""
+        if rule is None or not rule.transforms:
+            return sample(MESSAGE).columns
         step = rule.transforms[0]
-        topics = self._make(step.cls, step.config, "rules", rule.name).inputs().topics
-        return next(iter(topics), "t/1").replace("+", "1").replace("#", "1")
+        inputs = self._make(step.cls, step.config, "rules", rule.name).inputs()
+        if inputs.topics:
+            topic = inputs.topics[0].replace("+", "1").replace("#", "1")
+            return {**sample(MESSAGE).columns, "topic": topic}
+        known = [name for name in map(event_named, inputs.events) if name]
+        return sample(known[0] if known else MESSAGE).columns
 
     def _rows(self, rule: RuleSpec, event: Event) -> list[Event]:
         events = [event]
-        for i, step in enumerate(rule.transforms):
-            output = self._make(step.cls, step.config, "rules", f"{rule.name}.{i}").process(events)
+        for step in rule.transforms:
+            output = self._make(step.cls, step.config, "rules", rule.name).process(events)
             for exc in output.exceptions.values():
                 raise HeadraceError(f"rule {rule.name}: {describe(exc)}")
             events = [events[parent].output(row, rule.name) for parent, row in output.rows]
@@ -152,5 +156,7 @@ class Trial:
         if cls is None or broken:
             raise HeadraceError(f"{kind}.{name} cannot run: {broken or 'its plugin is missing'}")
         ctx = Context(name, self._spec.name, self._log, connector=connector, functions=self._registry.functions)
-        made = self._made[kind, name] = cls(config, ctx)
+        made = cls(config, ctx)
+        if kind != "rules":
+            self._made[kind, name] = made
         return made
