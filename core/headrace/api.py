@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -17,7 +17,7 @@ from headrace.events import json_bytes
 __all__ = ["serve"]
 
 PIPELINE = web.AppKey("pipeline", Pipeline)
-GAUGES = frozenset({"queuing", "inflight", "queuing_bytes", "pending", "connections"})
+GAUGES = frozenset({"queuing", "inflight", "queuing_bytes", "pending", "connections", "queuing_age"})
 STATES = {"running": 1, "degraded": 0, "connecting": 0, "stopped": 0}
 
 
@@ -76,6 +76,12 @@ class _Snapshot(Collector):
                 values = {"up": STATES[part["state"]], **part["counters"]}
                 for counter, value in values.items():
                     _add(families, f"headrace_{one}_{re.sub(r'[^a-zA-Z0-9]', '_', counter)}", counter, name, value)
+                for histogram, values in part.get("histograms", {}).items():
+                    metric = f"headrace_{one}_{histogram}_seconds"
+                    family = families.setdefault(
+                        metric, HistogramMetricFamily(metric, f"{histogram}, by name", labels=["name"])
+                    )
+                    family.add_metric([name], values["buckets"], values["sum"])  # type: ignore[attr-defined]  # as below
         yield from families.values()
 
 

@@ -54,6 +54,12 @@ class Item:
         self.last: tuple[Any, Exception] | None = None
         self.passes: Item | None = None
 
+    @property
+    def given_at(self) -> int:
+        """When its ttl begins (ms): when it was made, or when it came from another sink or the dead letters."""
+        event = self.event
+        return event.timestamp if event.error is None else int(event.error["at"])
+
 
 class Lanes:
     """The waiting items of one sink. ``ordered`` False: every item is its own lane."""

@@ -3,12 +3,54 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable
-from typing import Literal
+from itertools import accumulate
+from typing import Any, Final, Literal
 
-__all__ = ["Metrics", "State", "Status"]
+__all__ = ["Histogram", "Metrics", "State", "Status"]
 
 State = Literal["connecting", "running", "degraded", "stopped"]
+
+
+class Histogram:
+    """How long something took, in seconds, counted by upper bounds from a millisecond to five minutes."""
+
+    BOUNDS: Final = (
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, float("inf"),
+    )  # fmt: skip
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * len(self.BOUNDS)
+        self.sum = 0.0
+
+    def add(self, seconds: float, n: int = 1) -> None:
+        """``n`` of them took this long."""
+        self.counts[bisect_left(self.BOUNDS, seconds)] += n
+        self.sum += seconds * n
+
+    def quantile(self, q: float) -> float | None:
+        """About how long ``q`` of them took at most; None if there were none."""
+        rank = q * sum(self.counts)
+        below = 0
+        for i, count in enumerate(self.counts):
+            if count and below + count >= rank:
+                low, high = self.BOUNDS[i - 1] if i else 0.0, self.BOUNDS[i]
+                return low if high == float("inf") else low + (high - low) * (rank - below) / count
+            below += count
+        return None
+
+    def snapshot(self) -> dict[str, Any]:
+        """``buckets`` has (upper bound, how many took at most as long); the last bound is ``+Inf``."""
+        bounds = [*map(str, self.BOUNDS[:-1]), "+Inf"]
+        return {
+            "count": sum(self.counts),
+            "sum": self.sum,
+            **{f"p{int(q * 100)}": self.quantile(q) for q in (0.5, 0.9, 0.99)},
+            "buckets": list(zip(bounds, accumulate(self.counts), strict=True)),
+        }
 
 
 class Metrics:
@@ -17,10 +59,11 @@ class Metrics:
     A counter only grows. A gauge is read when somebody looks, so it costs nothing in between.
     """
 
-    __slots__ = ("_gauges", "counters")
+    __slots__ = ("_gauges", "counters", "histograms")
 
     def __init__(self, *names: str) -> None:
         self.counters: dict[str, int] = dict.fromkeys(names, 0)
+        self.histograms: dict[str, Histogram] = {}
         self._gauges: dict[str, Callable[[], int | float]] = {}
 
     def add(self, name: str, n: int = 1) -> None:
@@ -34,8 +77,12 @@ class Metrics:
         """Show ``read()`` as ``name`` in every snapshot."""
         self._gauges[name] = read
 
+    def histogram(self, name: str) -> Histogram:
+        """The histogram of this name, made at its first use."""
+        return self.histograms.setdefault(name, Histogram())
+
     def snapshot(self) -> dict[str, int | float]:
-        """All values of this moment, gauges included."""
+        """All values of this moment, gauges included; histograms have their own."""
         return {**self.counters, **{name: read() for name, read in self._gauges.items()}}
 
 

@@ -30,6 +30,13 @@ class NotRunning(HeadraceError):
 def add_commands(commands: Commands) -> None:
     status = command(commands, "status", _status, "show what a running pipeline is doing")
     add_pipeline(status, "default is every pipeline in the default place")
+    log = command(
+        commands, "log", _log, "show the last requests of a sink of a running pipeline, and what became of them"
+    )
+    log.add_argument("sink", metavar="SINK")
+    add_pipeline(log)
+    log.add_argument("--failures", action="store_true", help="only those that failed")
+    log.add_argument("--limit", type=int, default=50, metavar="N", help="so many at most, the newest (50)")
 
 
 def add_pipeline(parser: argparse.ArgumentParser, more: str = "") -> None:
@@ -118,6 +125,22 @@ def _status(args: argparse.Namespace) -> int:
     if not found:
         print(f"headrace: no pipeline is running{': ' + errors[0] if errors else ''}", file=sys.stderr)
     return 0 if found else 1
+
+
+def _log(args: argparse.Namespace) -> int:
+    name, directory = find(args)
+    found = call(name, directory, "deliveries", sink=args.sink, limit=args.limit, failures=args.failures)
+    if args.output == "json":
+        print_json(found)
+        return 0
+    rows = [
+        [when(e["at"] * 1000), e["event"], str(e["attempt"]), e["outcome"], str(e["status"] or ""),
+         f"{e['seconds'] * 1000:.1f} ms", "".join(c if c.isprintable() else "?" for c in e["excerpt"])]
+        for e in found
+    ]  # fmt: skip
+    heads = ("WHEN", "EVENT", "TRY", "OUTCOME", "STATUS", "TOOK", "ANSWER OR REASON")
+    print(table(rows, heads) if rows else "nothing yet")
+    return 0
 
 
 def _page(document: dict[str, Any]) -> str:

@@ -53,9 +53,17 @@ async def _dlq_purge(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
     return {"purged": await _letters(pipeline).purge(Which(**arguments["which"]))}
 
 
+async def _deliveries(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    runner = pipeline.sinks.get(arguments["sink"])
+    if runner is None:
+        raise HeadraceError(f"there is no sink {arguments['sink']!r} running; there is {', '.join(pipeline.sinks)}")
+    return runner.journal.entries(int(arguments["limit"]), failures=bool(arguments.get("failures")))
+
+
 CALLS: Final[Mapping[str, Callable[[Pipeline, Mapping[str, Any]], Awaitable[Any]]]] = {
     "status": _status,
     "dlq.ls": _dlq_ls,
     "dlq.replay": _dlq_replay,
     "dlq.purge": _dlq_purge,
+    "deliveries": _deliveries,
 }

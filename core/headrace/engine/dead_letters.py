@@ -98,7 +98,7 @@ class DeadLetters:
         self.metrics.gauge("held_bytes", lambda: topic.unsettled_bytes)
         topic.on_dropped = self._dropped
 
-    def _dropped(self, n: int) -> None:
+    def _dropped(self, n: int, _: Sequence[Event]) -> None:
         self.metrics.add("dropped", n)
         self._log.warning("dropped", f"{n} old dead letters dropped: the dead-letter log is full")
 

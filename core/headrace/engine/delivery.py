@@ -7,6 +7,7 @@ sink or dropped by request), dropped.*, late_reply; or it stays in the stream fo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from headrace.components import Sink
 from headrace.config.model import SinkSpec
 from headrace.engine.dead_letters import Outlet
 from headrace.engine.flow import Flow
+from headrace.engine.journal import Journal
 from headrace.engine.opening import open_until_up
 from headrace.engine.retry import Failure, RetryPolicy, describe
 from headrace.engine.tally import RuleTally, SinkTally
@@ -52,6 +54,7 @@ class SinkRunner:
         self._options = options
         self._policy = RetryPolicy(options.retry)
         self._flow = Flow(options)
+        self.journal = Journal()
         self._lanes = Lanes(options.order == "key")
         self._key = Template(options.key) if options.key else None
         self._ttl = int(options.ttl * 1000) if options.ttl else 0
@@ -184,7 +187,7 @@ class SinkRunner:
         if self._ttl:
             oldest = now_ms() - self._ttl
             for item in items:
-                if _given_at(item.event) < oldest:
+                if item.given_at < oldest:
                     self._drop(item, "expired")
             items = [item for item in items if item.state == WRITING]
         self._mark(items)
@@ -199,39 +202,47 @@ class SinkRunner:
             item.mark = successes
             item.tries += 1
             item.event.attempt = item.tries
-        self.tally.begun(fresh)
+        self.tally.begun(len(items), fresh)
         self._writing += len(items)
         self._flow.spend(len(items))
 
     async def _write(self, items: list[Item]) -> None:
         settled = bytearray(len(items))  # of this call: an item may be in another one before this one returns
+        began = time.perf_counter()
 
         def done(index: int, error: Exception | None) -> None:
             if settled[index]:
                 self.log.warning("the sink settled event %s twice; only the first counts", items[index].event.id)
                 return
             settled[index] = 1
-            self._settle(items[index], error)
+            if not index:  # one is measured for all that began with it: counting must cost an event next to nothing
+                self._measure(items[0], began, len(items), error)
+            self._settle(items[index], error, began)
 
         outcome: Exception | None = None
         try:
             await self.sink.write([item.event for item in items], done)
         except Exception as exc:  # noqa: BLE001 - a sink may raise anything
             outcome = exc
-        for index, item in enumerate(items):
+        for index in range(len(items)):
             if not settled[index]:
-                settled[index] = 1
-                self._settle(item, outcome)
+                done(index, outcome)
+
+    def _measure(self, item: Item, began: float, n: int, error: Exception | None) -> None:
+        seconds = time.perf_counter() - began
+        self.tally.measured(item.event, seconds, n, delivered=error is None)
+        if error is None:
+            self.journal.delivered(item, seconds)
 
     # -- settling ------------------------------------------------------------------------------------------------
 
-    def _settle(self, item: Item, error: Exception | None, release: bool = True) -> None:
+    def _settle(self, item: Item, error: Exception | None, began: float, release: bool = True) -> None:
         self._writing -= 1
         if error is None:
             self._successes += 1
             if self._flow.hindered and self._flow.succeeded() and self.status.set("running"):
                 self.log.info("the peer is back")
-            late = self._ttl and _given_at(item.event) < now_ms() - self._ttl
+            late = self._ttl and item.given_at < now_ms() - self._ttl
             self.tally.delivered(item.event, item.tries, bool(late), self._rules)
             if item.passes is not None:
                 head, item.passes = item.passes, None
@@ -241,12 +252,18 @@ class SinkRunner:
             else:
                 self._finish(item, release)
         else:
-            self._failed(item, error)
+            self._failed(item, self._erred(item, error, began), error)
         if not self._scheduled:
             self._schedule()
 
-    def _failed(self, item: Item, error: Exception) -> None:
+    def _erred(self, item: Item, error: Exception, began: float) -> Failure:
+        """An attempt failed: count it, whatever becomes of its event."""
         failure = self._policy.classify(error)
+        self.tally.erred(failure.what)
+        self.journal.failed(item, failure, error, time.perf_counter() - began)
+        return failure
+
+    def _failed(self, item: Item, failure: Failure, error: Exception) -> None:
         self.status.error(failure.reason)
         if failure.wait:
             self._flow.asked(failure.wait, self._loop.time())
@@ -363,7 +380,7 @@ class SinkRunner:
         oldest = now_ms() - self._ttl
         for taken in list(self._window):
             for item in taken.items:
-                if item.state not in (WRITING, SETTLED) and _given_at(item.event) < oldest:
+                if item.state not in (WRITING, SETTLED) and item.given_at < oldest:
                     self._drop(item, "expired")
         self._schedule()
         self._loop.call_later(min(0.25, self._ttl / 4000), self._sweep)
@@ -378,8 +395,3 @@ class SinkRunner:
                 if item.state not in (WRITING, SETTLED):
                     self._drop(item, "queue_full")
                     size -= each
-
-
-def _given_at(event: Event) -> int:
-    """When the ttl of an event begins: when it was made, or when it came from another sink or the dead letters."""
-    return event.timestamp if event.error is None else int(event.error["at"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from headrace.engine.delivery import SinkRunner
@@ -63,27 +64,38 @@ class JoinedRunner(SinkRunner):
 
     async def _write_joined(self, heads: list[Item], followers: dict[Item, list[Item]]) -> None:
         items = [item for head in heads for item in (head, *followers.get(head, ()))]
+        began = time.perf_counter()
         write: Any = self.sink.write_joined  # type: ignore[attr-defined]  # only sinks that have it come here
         try:
             await write([item.event for item in items], self._options.batch.as_)
         except Exception as exc:  # noqa: BLE001 - a sink may raise anything
-            failure = self._policy.classify(exc)
-            outage = failure.later or (failure.network and self._successes == items[0].mark)
-            apart = len(items) > 1 and not outage
-            for head in heads:
-                behind = followers.get(head, [])
-                self._writing -= len(behind)
-                self._lanes.put_back(behind)
-                for item in (head, *behind):
-                    item.alone = item.alone or apart
-                if apart:  # nobody is blamed for what the whole request did
-                    self._writing -= 1
-                    self._lanes.again(head)
-                else:
-                    self._settle(head, exc)
+            self._measure(items[0], began, len(items), exc)
+            self._refused(items[0], heads, followers, exc, began)
             self._schedule()
         else:
+            self._measure(items[0], began, len(items), None)
             for head in heads:
                 for item in followers.get(head, ()):
-                    self._settle(item, None, release=False)
-                self._settle(head, None)
+                    self._settle(item, None, began, release=False)
+                self._settle(head, None, began)
+
+    def _refused(
+        self, first: Item, heads: list[Item], followers: dict[Item, list[Item]], error: Exception, began: float
+    ) -> None:
+        failure = self._policy.classify(error)
+        outage = failure.later or (failure.network and self._successes == first.mark)
+        apart = len(heads) + sum(map(len, followers.values())) > 1 and not outage
+        for head in heads:
+            behind = followers.get(head, [])
+            self._writing -= len(behind)
+            self._lanes.put_back(behind)
+            for item in behind:
+                self._erred(item, error, began)
+            for item in (head, *behind):
+                item.alone = item.alone or apart
+            if apart:  # nobody is blamed for what the whole request did
+                self._erred(head, error, began)
+                self._writing -= 1
+                self._lanes.again(head)
+            else:
+                self._settle(head, error, began)

@@ -127,14 +127,15 @@ class Pipeline:
         runner = kind(spec, sink, tally, self.tallies, self._outlet(spec))
         quiet = Quiet(ctx.log)
 
-        def dropped(n: int) -> None:
-            tally.dropped_unread(n)
+        def dropped(n: int, events: Sequence[Event]) -> None:
+            tally.dropped_unread(n, events, self.tallies, oldest=options.buffer.when_full == "drop_oldest")
             quiet.warning("queue_full", f"{n} events dropped: the buffer is full ({options.buffer.when_full})")
 
         topic.on_dropped = dropped
         if options.buffer.when_full == "drop_oldest":
             topic.on_full = runner.drop_oldest
         ctx.metrics.gauge("queuing_bytes", lambda: topic.unsettled_bytes)
+        ctx.metrics.gauge("queuing_age", lambda: max(time.time() - topic.oldest / 1000, 0.0) if topic.oldest else 0.0)
         self.topics[spec.name] = topic
         self.sinks[spec.name] = runner
         runner.start()
@@ -326,7 +327,7 @@ class Pipeline:
                 document[kind][name] = {"state": "stopped", "reason": why, "since": self.status.since,
                                         "last_error": why, "last_error_at": None, "counters": {}}  # fmt: skip
         for name, runner in self.sinks.items():
-            document["sinks"][name]["flow"] = runner.flow()
+            document["sinks"][name] |= {"flow": runner.flow(), "histograms": runner.tally.histograms()}
         document["stream"] = self._stream_snapshot()
         return document
 

@@ -36,6 +36,8 @@ class Failure:
     later: bool = False
     wait: float = 0.0
     """Seconds the peer asked for: the whole sink pauses."""
+    what: str = "error"
+    """For counting: ``network``, ``timeout``, ``invalid``, ``backoff``, ``error``, or a class of status: ``5xx``."""
 
 
 class RetryPolicy:
@@ -49,16 +51,17 @@ class RetryPolicy:
         """What kind of failure this is."""
         reason = describe(error)
         if isinstance(error, Backoff):
-            return Failure(reason, again=True, later=True, wait=error.seconds)
+            return Failure(reason, again=True, later=True, wait=error.seconds, what="backoff")
         if isinstance(error, DeliveryError):
             wait = min(error.retry_after or 0.0, self.options.max)
             if error.kind == "status" and error.status is not None:
-                return Failure(reason, self._status(error.status), later=error.status in LATER, wait=wait)
-            return Failure(reason, error.kind in self._on, network=error.kind == "network", wait=wait)
+                what = f"{error.status // 100}xx"
+                return Failure(reason, self._status(error.status), False, error.status in LATER, wait, what)
+            return Failure(reason, error.kind in self._on, error.kind == "network", False, wait, error.kind)
         if isinstance(error, TimeoutError):
-            return Failure(reason, "timeout" in self._on)
+            return Failure(reason, "timeout" in self._on, what="timeout")
         if isinstance(error, OSError | NotConnected):
-            return Failure(reason, "network" in self._on, network=True)
+            return Failure(reason, "network" in self._on, network=True, what="network")
         return Failure(reason, "error" in self._on)
 
     def _status(self, status: int) -> bool:

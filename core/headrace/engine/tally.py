@@ -11,7 +11,9 @@ An event with an ``error`` comes from another sink or from the dead letters. Its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from headrace.engine.retry import Failure
 from headrace.events import Event
@@ -20,8 +22,9 @@ from headrace.metrics import Metrics
 __all__ = ["RuleTally", "SinkTally", "source_metrics"]
 
 SINK = (
-    "matched", "recovered", "replayed", "success", "failed", "retried", "late_reply", "dropped", "dropped.expired",
-    "dropped.queue_full", "dropped.resource_stopped", "dropped.resource_not_found", "dropped.other",
+    "matched", "recovered", "replayed", "success", "failed", "retried", "retried.success", "retried.failed",
+    "late_reply", "dropped", "dropped.expired", "dropped.queue_full", "dropped.resource_stopped",
+    "dropped.resource_not_found", "dropped.other", "attempts", "errors",
 )  # fmt: skip
 RULE = (
     "matched", "passed", "failed", "failed.exception", "failed.no_result", "actions.total", "actions.success",
@@ -72,9 +75,15 @@ class SinkTally:
             metrics.counters.setdefault(name, 0)
         self.queuing = 0
         self.inflight = 0
+        self.latency = metrics.histogram("latency")
+        self.end_to_end = metrics.histogram("end_to_end")
         self._recovered_unread = 0
         metrics.gauge("queuing", lambda: self.queuing)
         metrics.gauge("inflight", lambda: self.inflight)
+
+    def histograms(self) -> dict[str, Any]:
+        """``latency`` of attempts, and ``end_to_end`` from the making of an event to its delivery."""
+        return {name: histogram.snapshot() for name, histogram in self.metrics.histograms.items()}
 
     def recovered(self, n: int) -> None:
         """``n`` unsettled events were found in the stream at start."""
@@ -97,16 +106,29 @@ class SinkTally:
                 if event.error is None and (rule := rules.get(event.rule)):
                     rule.metrics.counters["actions.total"] += 1
 
-    def begun(self, n: int) -> None:
-        """First attempts begin."""
-        self.queuing -= n
-        self.inflight += n
+    def begun(self, attempts: int, first: int) -> None:
+        """Attempts begin, some of them the first of their event."""
+        self.metrics.counters["attempts"] += attempts
+        self.queuing -= first
+        self.inflight += first
+
+    def erred(self, what: str, n: int = 1) -> None:
+        """Attempts failed, whatever becomes of their events."""
+        self.metrics.counters["errors"] += n
+        self.metrics.add(f"errors.{what}", n)
+
+    def measured(self, event: Event, seconds: float, n: int, *, delivered: bool) -> None:
+        """``n`` attempts that began together ended; the one of ``event`` took so long."""
+        self.latency.add(seconds, n)
+        if delivered:
+            self.end_to_end.add(max(time.time() - event.timestamp / 1000, 0.0), n)
 
     def delivered(self, event: Event, tries: int, late: bool, rules: Mapping[str, RuleTally]) -> None:
         counters = self.metrics.counters
         counters["late_reply" if late else "success"] += 1
-        if tries > 1:
+        if tries > 1 and not late:
             counters["retried"] += 1
+            counters["retried.success"] += 1
         self.inflight -= 1
         if event.error is None and (rule := rules.get(event.rule)):
             counters = rule.metrics.counters
@@ -121,6 +143,7 @@ class SinkTally:
         counters["failed"] += 1
         if tries > 1:
             counters["retried"] += 1
+            counters["retried.failed"] += 1
         self.inflight -= 1
         self._action_failed(event, "out_of_service" if failure.network or failure.later else "unknown", rules)
 
@@ -132,10 +155,14 @@ class SinkTally:
         self._dropped(1, reason)
         self._action_failed(event, "unknown", rules)
 
-    def dropped_unread(self, n: int) -> None:
-        """The stream dropped ``n`` events of this sink that nobody had read."""
+    def dropped_unread(self, n: int, events: Sequence[Event], rules: Mapping[str, RuleTally], *, oldest: bool) -> None:
+        """The stream dropped ``n`` events that nobody had read: the oldest ones, or those that were to come."""
+        if oldest:
+            self.arrived(events, rules)
         self.queuing -= n
         self._dropped(n, "queue_full")
+        for event in events:
+            self._action_failed(event, "unknown", rules)
 
     def _dropped(self, n: int, reason: str) -> None:
         self.metrics.counters["dropped"] += n

@@ -99,7 +99,7 @@ class Delivered:
 class KafkaRecord(Record):
     """One message from Kafka. Once its partition was taken away, settling it does nothing: it comes again."""
 
-    __slots__ = ("_delivered", "_epoch", "_left", "_topic")
+    __slots__ = ("_delivered", "_epoch", "_left", "_once", "_topic")
 
     def __init__(self, topic: KafkaTopic, events: Sequence[Event], size: int, delivered: Delivered) -> None:
         super().__init__(events, _NOTHING, size)
@@ -107,8 +107,13 @@ class KafkaRecord(Record):
         self._epoch = topic.epoch
         self._delivered = delivered
         self._left = len(events)
+        self._once = bytearray(len(events))
 
     def settle(self, index: int) -> None:
+        if self._once[index] or not self._left:
+            self._topic.kafka.logger.error("%s: an event is settled already", self._topic.full_name)
+            return
+        self._once[index] = 1
         self._settle(1)
 
     def settle_all(self) -> None:

@@ -33,7 +33,7 @@ class LogRecord(Record):
     What is settled after its consumer was replaced does not count: the new one was given it again.
     """
 
-    __slots__ = ("_count", "_epoch", "_topic", "left", "offset")
+    __slots__ = ("_count", "_epoch", "_once", "_topic", "left", "offset")
 
     def __init__(self, topic: LogTopic, unread: Unread, events: Sequence[Event]) -> None:
         super().__init__(events, unread.settled, unread.size)
@@ -41,13 +41,19 @@ class LogRecord(Record):
         self._topic = topic
         self._epoch = topic.epoch
         self._count = unread.number
+        self._once = bytearray(unread.number)  # which were settled here
         self.left = unread.left
 
     def settle(self, index: int) -> None:
         topic = self._topic
-        if self._epoch == topic.epoch:
-            offset = self.offset + index
-            topic.settle(offset, offset + 1, self._take(1))
+        if self._epoch != topic.epoch:
+            return
+        if self._once[index] or not self.left:
+            topic.log.logger.error("%s: event %d is settled already", topic.name, self.offset + index)
+            return
+        self._once[index] = 1
+        offset = self.offset + index
+        topic.settle(offset, offset + 1, self._take(1))
 
     def settle_all(self) -> None:
         topic = self._topic
@@ -56,10 +62,12 @@ class LogRecord(Record):
         end = self.offset + self._count
         if self.left == self._count:
             topic.settle(self.offset, end, self._take(self._count))
-        else:
+        elif self.left:
             for index in range(self._count):
-                if index not in self.settled:
+                if index not in self.settled and not self._once[index]:
                     self.settle(index)
+        else:
+            topic.log.logger.error("%s: the events %d to %d are settled already", topic.name, self.offset, end - 1)
 
     def _take(self, events: int) -> int:
         """The bytes these events give back. In all they are those of the record, whatever the order."""
@@ -168,22 +176,22 @@ class LogTopic(Topic):
     def _blocked(self) -> str:
         return self.log.low_disk
 
-    def _admit(self, call: asyncio.Future[None], size: int, count: int) -> bool:
+    def _admit(self, call: asyncio.Future[None], size: int, events: Sequence[Event]) -> bool:
         if not self.options.consumed:
             self._drop_segments(size)
-        return super()._admit(call, size, count)
+        return super()._admit(call, size, events)
 
     def _drop_oldest(self, size: int) -> None:
         """First what the engine holds, which is older, then what nobody has read."""
         allowed = self.options.max_bytes - size
         if self.on_full and self.unsettled_bytes > allowed:
             self.on_full(self.unsettled_bytes - allowed)
-        count = 0
+        gone: list[Event] = []
         with suppress(OSError):  # what cannot be read now cannot be dropped now
-            while self.unsettled_bytes > allowed and (record := self.take(decoded=False)):
-                count += record.left
+            while self.unsettled_bytes > allowed and (record := self.take()):
+                gone += [event for i, event in enumerate(record.events) if i not in record.settled]
                 record.settle_all()
-        self.dropped(count)
+        self.dropped(len(gone), gone)
 
     def _drop_segments(self, size: int) -> None:
         """Nobody consumes this topic: its oldest files go when the new events do not fit."""
@@ -284,12 +292,12 @@ class LogTopic(Topic):
         self._outstanding.clear()
         self.backlog.rewind(self.settled, self._visible, tail=self.reading)
 
-    def take(self, *, decoded: bool = True) -> LogRecord | None:
+    def take(self) -> LogRecord | None:
         """The next record with something unsettled in it; None when there is none yet. ``OSError`` if reading fails."""
         while unread := self._pop():
             events = unread.events
             if events is None:
-                events = self._decode(unread) if decoded else ()
+                events = self._decode(unread)
             record = LogRecord(self, unread, events or ())
             if events is not None:
                 self._outstanding.append((unread.offset + unread.number, unread.timestamp))

@@ -75,11 +75,11 @@ class Record(ABC):
 
     @abstractmethod
     def settle(self, index: int) -> None:
-        """This event needs nothing more. Once for each index that is not in ``settled``."""
+        """This event needs nothing more. Once for each index not in ``settled``; once more is logged and is nothing."""
 
     @abstractmethod
     def settle_all(self) -> None:
-        """No event needs anything more. Instead of ``settle``, not after it."""
+        """No event that is left needs anything more. Once."""
 
 
 class Topic(ABC):
@@ -100,8 +100,8 @@ class Topic(ABC):
         self.corrupt = 0
         self.on_full: Callable[[int], None] | None = None
         """Called with the bytes that must go (drop_oldest): the engine settles old events it holds."""
-        self.on_dropped: Callable[[int], None] | None = None
-        """Told how many unread events the topic itself dropped."""
+        self.on_dropped: Callable[[int, Sequence[Event]], None] | None = None
+        """Told how many unread events the topic itself dropped; and which, if it has a consumer."""
         self.reading = False  # it has a consumer
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -179,7 +179,7 @@ class Topic(ABC):
             call.set_exception(exc)
             return call
         size = sum([len(part.payload) for part in parts])
-        if parts and self._admit(call, size, len(events)):
+        if parts and self._admit(call, size, events):
             self.unsettled += len(events)
             self.unsettled_bytes += size
             self._store(parts, call)
@@ -190,7 +190,7 @@ class Topic(ABC):
     def _cut(self, events: Sequence[Event]) -> list[Message]:
         return messages(events)
 
-    def _admit(self, call: asyncio.Future[None], size: int, count: int) -> bool:
+    def _admit(self, call: asyncio.Future[None], size: int, events: Sequence[Event]) -> bool:
         """May these bytes come in? If not, ``call`` has the reason, or they were dropped."""
         options = self.options
         if closed := self._closed():
@@ -208,7 +208,7 @@ class Topic(ABC):
             elif self.unsettled_bytes >= options.max_bytes + max(options.max_bytes, _SPARE_BYTES):
                 call.set_exception(StreamFull(f"{self.name} holds {self.unsettled_bytes} unsettled bytes"))
             return not call.done()
-        self.dropped(count)
+        self.dropped(len(events), events)
         return False
 
     def has_room(self) -> bool:
@@ -230,7 +230,7 @@ class Topic(ABC):
                 if not waiter.done():
                     waiter.set_result(None)
 
-    def dropped(self, count: int) -> None:
+    def dropped(self, count: int, events: Sequence[Event] = ()) -> None:
         """Tell the engine that unread events are gone."""
         if count and self.on_dropped:
-            self.on_dropped(count)
+            self.on_dropped(count, events)

@@ -44,7 +44,7 @@ def _parts(counters: Mapping[str, Any], name: str) -> dict[str, int]:
 
 def _sums(counters: Mapping[str, Any]) -> list[str]:
     problems = []
-    for name in ("rejected", "dropped", "failed"):
+    for name in ("rejected", "dropped", "failed", "retried", "errors"):
         parts = _parts(counters, name)
         if name in counters and parts and counters[name] != sum(parts.values()):
             problems.append(f"{name} {counters[name]} is not {_text(parts)}")

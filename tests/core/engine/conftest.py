@@ -89,6 +89,11 @@ class Bench:
         assert c["matched"] + c["recovered"] == (
             c["success"] + c["failed"] + dropped + c["late_reply"] + c["queuing"] + c["inflight"]
         )
+        assert c["errors"] == sum(n for name, n in c.items() if name.startswith("errors."))
+        assert c["attempts"] == c["success"] + c["late_reply"] + c["errors"] + self.runner._writing
+        assert c["retried"] == c["retried.success"] + c["retried.failed"]
+        assert c["retried.success"] <= c["success"]
+        assert c["retried.failed"] <= c["failed"]
         assert c["queuing"] >= 0
         assert c["inflight"] >= 0
 

@@ -75,7 +75,7 @@ async def test_limits_count_what_this_process_sends_and_holds(open_kafka, make, 
     stream = await open_kafka()
     topic = await stream.topic("sink.a", TopicOptions(max_bytes=4096, when_full="drop_newest"))
     dropped: list[int] = []
-    topic.on_dropped = dropped.append
+    topic.on_dropped = lambda n, events: dropped.append(n)
     got = collector(lambda n: False)
     await stream.consume(topic, got)
     await topic.send(make(1, payload=b"x" * 5000))

@@ -203,7 +203,7 @@ async def test_drop_newest_drops_what_comes_and_counts_it(open_topic, make):
     topic = await open_topic(MemoryFiles(), options=TopicOptions(max_bytes=5000, when_full="drop_newest"))
     topic.start_reading(lambda: None)
     dropped = []
-    topic.on_dropped = dropped.append
+    topic.on_dropped = lambda n, events: dropped.append(n)
     for n in range(8):
         await topic.send(sized(make, n))
     assert sum(dropped) == 3
@@ -214,7 +214,7 @@ async def test_drop_oldest_first_asks_the_engine_then_drops_what_nobody_read(ope
     topic = await open_topic(MemoryFiles(), options=TopicOptions(max_bytes=5000, when_full="drop_oldest"))
     topic.start_reading(lambda: None)
     dropped, asked = [], []
-    topic.on_dropped = dropped.append
+    topic.on_dropped = lambda n, events: dropped.append(n)
     await topic.send(sized(make, 0))
     held = [topic.take()]
     for n in range(1, 5):
@@ -238,7 +238,7 @@ async def test_drop_oldest_first_asks_the_engine_then_drops_what_nobody_read(ope
 async def test_drop_oldest_works_without_a_consumer_and_on_files(open_topic, make):
     topic = await open_topic(MemoryFiles(), options=TopicOptions(max_bytes=5000, when_full="drop_oldest"))
     dropped = []
-    topic.on_dropped = dropped.append
+    topic.on_dropped = lambda n, events: dropped.append(n)
     for n in range(12):
         await topic.send(sized(make, n))
     assert sum(dropped) == 7
@@ -252,7 +252,7 @@ async def test_a_log_without_a_consumer_drops_its_oldest_segment(open_topic, mak
         files, options=TopicOptions(max_bytes=5000, when_full="drop_oldest", consumed=False), segment_bytes=2200
     )
     dropped = []
-    topic.on_dropped = dropped.append
+    topic.on_dropped = lambda n, events: dropped.append(n)
     for n in range(9):
         assert topic.has_room()
         await topic.send(sized(make, n))
@@ -306,7 +306,7 @@ async def test_with_a_drop_policy_the_floor_drops_what_comes(open_topic, make, p
     files = SmallDisk()
     topic = await open_topic(files, min_free=1000, options=TopicOptions(max_bytes=5000, when_full=policy))
     dropped = []
-    topic.on_dropped = dropped.append
+    topic.on_dropped = lambda n, events: dropped.append(n)
     await topic.send(make(1))
     files.left = 10
     topic.log._check_disk()
@@ -363,3 +363,32 @@ async def test_a_large_backlog_starts_fast(open_topic, make):
     first = [topic.take() for _ in range(3000)]
     assert ns(first)[:3] == [0, 2, 4]
     assert time.process_time() - began < 5
+
+
+async def test_settling_twice_is_logged_and_counts_once(open_stream, make, collector, until, caplog):
+    stream = await open_stream()
+    topic = await stream.topic("sink.a", TopicOptions(max_bytes=1 << 20))
+    records = []
+
+    async def take(record):
+        records.append(record)
+
+    await stream.consume(topic, take)
+    await topic.send(make(0, 1, 2, 3))
+    await topic.send(make(4, 5))
+    await until(lambda: sum(len(record.events) for record in records) == 6)
+    first, second = records
+    for index in (2, 2, 0):
+        first.settle(index)
+    assert topic.unsettled == 4
+    assert "settled already" in caplog.text
+    first.settle_all()
+    assert topic.unsettled == 2
+    first.settle(1)
+    first.settle_all()
+    assert topic.unsettled == 2
+    second.settle_all()
+    second.settle_all()
+    second.settle(0)
+    assert (topic.unsettled, topic.unsettled_bytes) == (0, 0)
+    await until(lambda: topic.settled.low == 6)
