@@ -85,6 +85,12 @@ def test_dead_letters_of_a_running_pipeline(cli: Headrace, server: Server, pipel
         assert "the server answered 400" in shown
         assert '"seq":1' in shown
         assert "s3cret" not in shown
+        logged = json.loads(cli("log", "out", pipeline, "--failures", "-o", "json").out)
+        assert [(e["event"], e["outcome"], e["status"], e["attempt"]) for e in logged] == [
+            (letter["event_id"], "4xx", 400, 1) for letter in found
+        ]
+        assert "the server answered 400 Bad Request: no" in cli("log", "out", pipeline).out
+        assert "there is out" in cli("log", "nope", pipeline).err
         assert cli("dlq", "purge", pipeline).code == 2
         assert cli("dlq", "purge", pipeline, "--id", str(found[0]["offset"])).out == "purge: 1 dead letters\n"
         server.status = 200

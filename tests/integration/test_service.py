@@ -43,7 +43,7 @@ async def test_health_metrics_and_status_over_http(headrace: Any, receiver: Any,
     status, text = await get(base + "/metrics")
     assert status == 200
     samples = {
-        (sample.name, sample.labels["name"]): sample.value
+        (sample.name, sample.labels["name"], *filter(None, [sample.labels.get("le")])): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -51,6 +51,9 @@ async def test_health_metrics_and_status_over_http(headrace: Any, receiver: Any,
     assert samples["headrace_rule_failed_exception_total", "bad"] == 50
     assert samples["headrace_rule_failed_no_result_total", "none"] == 50
     assert samples["headrace_sink_queuing", "out"] == 0
+    assert samples["headrace_sink_attempts_total", "out"] >= 50
+    assert samples["headrace_sink_latency_seconds_bucket", "out", "+Inf"] >= 50
+    assert samples["headrace_sink_end_to_end_seconds_count", "out"] == 50
     document = json.loads((await get(base + "/api/v1/status"))[1])
     assert document["rules"]["bad"]["last_error"]
     assert document["sources"]["in"]["counters"]["received"] == 50
