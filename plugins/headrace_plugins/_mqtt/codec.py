@@ -137,17 +137,24 @@ def pub_props(found: dict[str, Any]) -> dict[str, Any]:
 # -- packets read ----------------------------------------------------------------------------------------------
 
 
-class Topics(dict[bytes, str]):
-    """Topic names by their bytes: checked and decoded once each. Bounded; long ones are not remembered."""
+class Topics:
+    """Topic names by their bytes: checked and decoded once each. Bounded; long ones are not remembered.
 
-    def __missing__(self, raw: bytes) -> str:
+    Look into ``known`` first, a plain dict, which is quicker than anything with a method.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, str] = {}
+
+    def check(self, raw: bytes) -> str:
+        """The name, the first time. ProtocolError if it is none."""
         topic = decode_text(raw)
         if "+" in topic or "#" in topic:
             raise ProtocolError("a topic name has a wildcard", TOPIC_INVALID)
         if len(raw) <= 200:
-            if len(self) >= 10_000:
-                self.clear()
-            self[raw] = topic
+            if len(self.known) >= 10_000:
+                self.known.clear()
+            self.known[raw] = topic
         return topic
 
 
@@ -162,7 +169,10 @@ def decode_publish(
     if start > end:
         raise ProtocolError("the packet is cut short")
     pos = start + (data[pos] << 8 | data[pos + 1])
-    topic = topics[data[start:pos]]
+    raw = data[start:pos]
+    topic = topics.known.get(raw)
+    if topic is None:
+        topic = topics.check(raw)
     packet_id = b""
     if header & 6:
         packet_id = data[pos : pos + 2]
@@ -214,7 +224,7 @@ def decode_connect(data: bytes, pos: int, end: int) -> Connect:
     flags, pos = read_byte(data, pos, end)
     _check_flags(flags, version)
     keepalive, pos = read_u16(data, pos, end)
-    properties: dict[str, Any] = {}
+    properties = _NO_PROPERTIES
     if version == 5:
         properties, pos = decode_properties(data, pos, end, IN_CONNECT)
         if properties.get("Receive-Maximum") == 0 or properties.get("Maximum-Packet-Size") == 0:

@@ -42,12 +42,14 @@ class Connection(Protocol):
 class Chunk:
     """Events of one connection that are settled together, and the answers owed for them."""
 
-    __slots__ = ("acks", "cost", "done", "error", "events", "followers", "ids", "incoming")
+    __slots__ = ("acks", "cost", "done", "error", "events", "followers", "ids", "incoming", "owed")
 
     def __init__(self, incoming: Incoming) -> None:
         self.incoming = incoming
         self.events: list[Event] = []
         self.acks = bytearray()
+        self.owed = 0
+        """Answers in ``acks``, if they are not of four bytes each."""
         self.cost = 0
         self.done = False
         self.error: Exception | None = None
@@ -76,7 +78,9 @@ class Incoming:
         self._intake = intake
         self._connection = connection
         self._chunk: Chunk | None = None  # not handed on yet
-        self._unsettled: deque[Chunk] = deque()  # oldest first, the one not handed on included
+        self._unsettled: list[
+            Chunk
+        ] = []  # oldest first, the one not handed on included; an empty deque takes 600 bytes
 
     def add(self, event: Event, size: int, qos: int, packet_id: bytes) -> None:
         """A message that came in a packet of ``size`` bytes."""
@@ -112,16 +116,25 @@ class Incoming:
         """
         if first is not None and first.incoming is self:
             return  # twice on one connection: the answer of the first is for both
-        self.hand_on()
-        again = self._begin()
-        self._chunk = None
-        again.acks += _ANSWER[qos] + packet_id
+        again = self._owe(_ANSWER[qos] + packet_id)
         again.events += (event,) if event is not None else ()
-        self.unacked += 1
         if first is None or first.done:
             self.settle(again, None if first is None else first.error)
         else:
             first.followers.append(again)
+
+    def reply(self, answer: bytes) -> None:
+        """Answer a message that becomes no event; the answer waits for those before it and nothing else."""
+        self.settle(self._owe(answer), None)
+
+    def _owe(self, answer: bytes) -> Chunk:
+        self.hand_on()
+        chunk = self._begin()
+        self._chunk = None
+        chunk.acks += answer
+        chunk.owed = 1
+        self.unacked += 1
+        return chunk
 
     def settle(self, chunk: Chunk, error: Exception | None) -> None:
         """The engine has a chunk, or will not have it."""
@@ -134,14 +147,21 @@ class Incoming:
                     del self.received[packet_id]
         if error is not None and chunk.acks:
             self._connection.refuse()
-        unsettled = self._unsettled
-        while unsettled and unsettled[0].done and not (unsettled[0].error and unsettled[0].acks):
-            acks = unsettled.popleft().acks
-            self.unacked -= len(acks) // _ANSWER_BYTES
-            self._connection.answer(bytes(acks))
+        if self._unsettled and self._unsettled[0] is chunk:
+            self._answer_in_turn()
         for follower in chunk.followers:
             follower.incoming.settle(follower, error)
             follower.incoming.flush()
+
+    def _answer_in_turn(self) -> None:
+        unsettled, n = self._unsettled, 0
+        for settled in unsettled:
+            if not settled.done or (settled.error and settled.acks):
+                break
+            n += 1
+            self.unacked -= settled.owed or len(settled.acks) // _ANSWER_BYTES
+            self._connection.answer(bytes(settled.acks))
+        del unsettled[:n]
 
     def flush(self) -> None:
         self._connection.flush()

@@ -10,12 +10,13 @@ from headrace_plugins._mqtt.codec import pub_props
 __all__ = ["message", "message_base"]
 
 _FLAGS = {bits: {"retain": bool(bits & 1), "dup": bool(bits & 8)} for bits in (0, 1, 8, 9)}
+_NONE: dict[str, Any] = {}  # one for all: events are not changed
 _OWN = ("id", "topic", "payload", "qos", "flags", "publish_received_at", "timestamp")
 
 
 def message_base(node: str, common: dict[str, Any]) -> dict[str, Any]:
     """The columns that many messages share, with room for ``_OWN``."""
-    return {"event": "message.publish", **common, **dict.fromkeys(_OWN), "pub_props": {}, "node": node}
+    return {"event": "message.publish", **common, **dict.fromkeys(_OWN), "pub_props": _NONE, "node": node}
 
 
 def message(

@@ -53,6 +53,10 @@ class Users:
             self._stamp = stamp
             self._users = read_users(self._path)
 
+    def knows(self, name: str | None) -> bool:
+        """Is it a user?"""
+        return name in self._users
+
     def check(self, name: str, password: bytes) -> bool | asyncio.Future[bool]:
         """Is it a user with the right password? At once if it was before in this process, else off the event loop."""
         stored = self._users.get(name)

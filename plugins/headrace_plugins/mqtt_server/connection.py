@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from headrace_plugins._mqtt.framing import ProtocolError
 from headrace_plugins._mqtt.intake import Incoming
 from headrace_plugins._mqtt.messages import message, message_base
 from headrace_plugins.mqtt_server import records
+from headrace_plugins.mqtt_server.acl import Rights, rights_of
+from headrace_plugins.mqtt_server.login import Verdict
+from headrace_plugins.mqtt_server.proxied import Origin
 from headrace_plugins.mqtt_server.sessions import Session
 from headrace_plugins.mqtt_server.wire import Wire
 
@@ -19,9 +23,11 @@ if TYPE_CHECKING:
 BAD_CREDENTIALS, SHUTTING_DOWN, KEEPALIVE_TIMEOUT, TAKEN_OVER, RECEIVE_MAXIMUM, QUOTA_EXCEEDED = (
     0x86, 0x8B, 0x8D, 0x8E, 0x93, 0x97,
 )  # fmt: skip
+_NONE: dict[str, Any] = {}
 KEEP_WILL = 0x04  # DISCONNECT: publish the will all the same
 SUBSCRIBE_REFUSED = b"\x83"  # valid, but not taken by this server
-NO_SUBSCRIPTION, UNKNOWN_ID = b"\x11", b"\x92"
+NO_SUBSCRIPTION, UNKNOWN_ID, NOT_AUTHORIZED = b"\x11", b"\x92", b"\x87"
+SERVER_UNAVAILABLE, CONNECTION_RATE = 0x88, 0x9F
 FOREVER = 0xFFFFFFFF
 MAX_UNRELEASED = 10_000
 """QoS 2 messages a device may leave unreleased."""
@@ -34,22 +40,26 @@ class Connection(Wire):
     """
 
     __slots__ = (
-        "_aliases", "_columns", "_left", "_v5", "_will", "connect", "connected_at", "incoming", "properties", "session",
+        "_aliases", "_columns", "_left", "_rights", "_v5", "_will", "connect", "connected_at", "incoming", "properties",
+        "session", "spent",
     )  # fmt: skip
 
-    def __init__(self, server: MqttServer) -> None:
-        super().__init__(server)
+    def __init__(self, server: MqttServer, origin: Origin | None = None) -> None:
+        super().__init__(server, origin)
         self.connect: codec.Connect | None = None
         self.connected_at = 0
         self.session: Session | None = None
-        self.properties: dict[str, Any] = {}
+        self.properties = _NONE
         """Those of its DISCONNECT."""
         self.incoming = Incoming(server.intake, self)
         self._v5 = False
         self._will: codec.Will | None = None
-        self._columns: dict[str, Any] = {}
+        self._columns = _NONE
         self._aliases: dict[int, str] | None = None
+        self._rights: Rights | None = None
         self._left = False
+        self.spent = 0
+        """Messages that `client_rate` has not made good yet."""
 
     # -- messages ----------------------------------------------------------------------------------------------
 
@@ -62,6 +72,10 @@ class Connection(Wire):
         if found:
             topic = self._alias(topic, found)
         qos = header >> 1 & 3
+        self.spent += 1
+        if self._rights is not None and not self._rights[topic]:
+            self._forbid(topic, qos, packet_id)
+            return True
         if incoming.held >= server.intake.limit:
             if qos:
                 incoming.pause()
@@ -80,6 +94,39 @@ class Connection(Wire):
 
     def taken(self) -> None:
         self.incoming.hand_on()
+        limit = self.server.config.client_rate
+        if limit is not None and self.spent > limit and not self.closed:
+            self.server.limited.add(self)
+            self.stop()
+
+    def next_second(self) -> None:
+        """It may send `client_rate` messages more."""
+        limit = self.server.config.client_rate
+        assert limit is not None
+        self.spent = max(0, self.spent - limit)
+        self.seen = self.server.tick  # it could not send
+        if self.spent <= limit or self.closed:
+            self.server.limited.discard(self)
+            if not self.incoming.paused:
+                self.go_on()
+
+    def go_on(self) -> None:
+        if self not in self.server.limited:
+            super().go_on()
+
+    def _forbid(self, topic: str, qos: int, packet_id: bytes) -> None:
+        """A message to a topic that is not for this device: MQTT 5 has an answer that says so, 3.1.1 has none."""
+        self.server.drop("not_authorized")
+        self._unauthorized("publish", topic, "acl")
+        incoming = self.incoming
+        if not qos:
+            return
+        if incoming.unacked > 65535:
+            raise ProtocolError("more messages unacknowledged than there are packet ids", RECEIVE_MAXIMUM)
+        if self._v5:
+            incoming.reply(bytes((framing.PUBACK if qos == 1 else framing.PUBREC, 3)) + packet_id + NOT_AUTHORIZED)
+        else:
+            incoming.answer_again(qos, packet_id, None)
 
     def _alias(self, topic: str, found: dict[str, Any]) -> str:
         alias = found.get("Topic-Alias")
@@ -152,8 +199,8 @@ class Connection(Wire):
         for filter in filters:
             self._unauthorized("subscribe", filter)
 
-    def _unauthorized(self, action: str, topic: str) -> None:
-        denied = {"action": action, "topic": topic, "result": "deny", "authz_source": "default"}
+    def _unauthorized(self, action: str, topic: str, source: str = "default") -> None:
+        denied = {"action": action, "topic": topic, "result": "deny", "authz_source": source}
         self.server.emit(self, "client.check_authz_complete", lambda: denied)
 
     def _unsubscribe(self, data: bytes, start: int, end: int) -> None:
@@ -191,27 +238,39 @@ class Connection(Wire):
         if not connect.clientid and connect.version < 5 and not connect.clean_start:
             self._refuse(2, framing.BAD_CLIENTID, "clientid_not_valid")
             return
-        if connect.username is None and self.peer.common_name is not None:
-            connect = connect._replace(username=self.peer.common_name)
+        if self.server.connects_too_fast():
+            self.server.ctx.metrics.add("connections.rate_limited")
+            self._refuse(3, CONNECTION_RATE, "connection_rate_exceeded")
+            return
+        login = self.server.login
+        assert login is not None
+        proven = self.peer.common_name
+        if proven is not None and (connect.username is None or not login.checks_passwords):
+            connect = connect._replace(username=proven)
         self.connect = connect
-        verdict = self.server.admits(connect)
-        if isinstance(verdict, bool):
+        verdict = login.admits(connect, self.peer)
+        if isinstance(verdict, str):
             self._checked(verdict)
         else:
             self.stop()
-            verdict.add_done_callback(
-                lambda done: self._checked(not done.cancelled() and not done.exception() and done.result())
-            )
+            verdict.add_done_callback(self._decided)
 
-    def _checked(self, admitted: bool) -> None:
+    def _decided(self, done: asyncio.Future[Verdict]) -> None:
+        failed = done.cancelled() or done.exception() is not None
+        self._checked("unavailable" if failed else done.result())
+
+    def _checked(self, verdict: Verdict) -> None:
         if self.closed:
             return
-        self._authenticated(admitted)
-        if admitted:
-            self._accept()
+        if verdict == "unavailable":
+            self._refuse(3, SERVER_UNAVAILABLE, "server_unavailable")
         else:
-            self.server.ctx.metrics.add("connections.not_authorized")
-            self._refuse(5, BAD_CREDENTIALS, "not_authorized")
+            self._authenticated(verdict == "allow")
+            if verdict == "allow":
+                self._accept()
+            else:
+                self.server.ctx.metrics.add("connections.not_authorized")
+                self._refuse(5, BAD_CREDENTIALS, "not_authorized")
         if self.stopped:
             self.go_on()
 
@@ -238,13 +297,21 @@ class Connection(Wire):
     def _accept(self) -> None:
         connect, server = self.connect, self.server
         assert connect is not None
-        assigned = connect.clientid or f"auto-{secrets.token_hex(8)}"
-        connect = self.connect = connect._replace(clientid=assigned, password=None)
-        before = server.sessions.get(assigned)
+        assigned = not connect.clientid
+        clientid = f"auto-{secrets.token_hex(8)}" if assigned else connect.clientid
+        connect = self.connect = connect._replace(clientid=clientid, password=None)
+        if server.config.acl is not None:
+            self._rights = rights_of(server.config.acl, clientid, connect.username)
+            if connect.will is not None and not self._rights[connect.will.topic]:
+                self.server.ctx.metrics.add("connections.not_authorized")
+                self._unauthorized("publish", connect.will.topic, "acl")
+                self._refuse(5, NOT_AUTHORIZED[0], "not_authorized")
+                return
+        before = server.sessions.get(clientid)
         if before is not None and before.conn is not None:
             before.conn.fail("takenover", TAKEN_OVER)
             before.conn.gone()
-        session, present = server.sessions.enter(assigned, connect.clean_start)
+        session, present = server.sessions.enter(clientid, connect.clean_start)
         wanted = (
             connect.properties.get("Session-Expiry-Interval", 0) if self._v5 else FOREVER * (not connect.clean_start)
         )
@@ -254,8 +321,8 @@ class Connection(Wire):
         self._will = connect.will
         self.keepalive = connect.keepalive * 1.5
         self.connected_at = self.now
-        self._columns = message_base(server.node, records.common(assigned, connect.username, self.peer))
-        self.out += server.connack(connect, present, int(session.expiry))
+        self._columns = message_base(server.node, records.common(clientid, connect.username, self.peer))
+        self.out += server.connack(connect, assigned, present, int(session.expiry))
         self._answered(0)
         server.emit(self, "client.connected", lambda: records.connected(self, connect))
         self.flush()
@@ -266,6 +333,7 @@ class Connection(Wire):
             return
         self._left = True
         self.incoming.forget()
+        self.server.limited.discard(self)
         self.server.emit(self, "client.disconnected", lambda: records.disconnected(self, connect))
         if self._will is not None:
             self.server.will(self, self._will, self._columns)
@@ -277,7 +345,7 @@ class Connection(Wire):
         self.close(reason, bytes((framing.DISCONNECT, 1, code)) if known else b"")
 
     def expired(self) -> None:
-        if self.incoming.paused:  # it could not send
+        if self.incoming.paused or self in self.server.limited:  # it could not send
             return
         if self.session is None:
             self.close("connect_timeout")

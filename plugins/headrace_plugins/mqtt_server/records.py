@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 from headrace import Event, new_id, now_ms
 from headrace_plugins._mqtt.codec import Connect, Will, pub_props
 from headrace_plugins._mqtt.messages import message
+from headrace_plugins.mqtt_server.proxied import Origin
 
 if TYPE_CHECKING:
     from headrace_plugins.mqtt_server.connection import Connection
@@ -49,11 +51,12 @@ class Peer:
 
     __slots__ = ("common_name", "host", "name", "sockname")
 
-    def __init__(self, transport: asyncio.BaseTransport) -> None:
-        peername = transport.get_extra_info("peername")
-        self.host: str = peername[0] if peername else ""
+    def __init__(self, transport: asyncio.BaseTransport, origin: Origin | None) -> None:
+        peername = origin.peername if origin else transport.get_extra_info("peername")
+        self.host: str = sys.intern(peername[0]) if peername else ""
         self.name = _address(peername)
-        self.sockname = _address(transport.get_extra_info("sockname"))
+        # many connections share this, and perhaps the host
+        self.sockname = sys.intern(_address(origin.sockname if origin else transport.get_extra_info("sockname")))
         self.common_name = _common_name(transport.get_extra_info("peercert"))
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Source
 from headrace_plugins._mqtt import codec, framing
 from headrace_plugins._mqtt.clientevents import wanted
 from headrace_plugins._mqtt.intake import Intake
-from headrace_plugins._mqtt.users import Users
 from headrace_plugins.mqtt_server import records
-from headrace_plugins.mqtt_server.config import MqttServerConfig, TlsOptions, split_address
+from headrace_plugins.mqtt_server.config import MqttServerConfig
 from headrace_plugins.mqtt_server.connection import Connection
+from headrace_plugins.mqtt_server.listeners import LINGER, Listener
+from headrace_plugins.mqtt_server.login import Login
+from headrace_plugins.mqtt_server.rates import Rate
 from headrace_plugins.mqtt_server.sessions import Sessions
 from headrace_plugins.mqtt_server.wire import Wire
-
-LINGER = 2
-"""Seconds a closing connection has to take its last bytes."""
 
 
 class MqttServer(Source[MqttServerConfig]):
@@ -32,12 +30,12 @@ class MqttServer(Source[MqttServerConfig]):
 
     name: ClassVar[str] = "mqtt_server"
 
-    _server: asyncio.Server | None = None
+    _listeners: Sequence[Listener] = ()
     _sweeper: asyncio.TimerHandle | None = None
-    _users: Users | None = None
+    login: Login | None = None
 
     async def open(self) -> None:
-        if self._server is not None:
+        if self._listeners:
             return
         config, loop = self.config, asyncio.get_running_loop()
         self.intake = Intake(config.max_pending, config.max_buffer)
@@ -47,35 +45,43 @@ class MqttServer(Source[MqttServerConfig]):
         self.unread = 0
         """Bytes of packets that are not whole yet, or not read yet, of all connections."""
         self.tick = time.monotonic()
+        self.limited: set[Connection] = set()
+        """Connections that are not read for a while, for having sent more than `client_rate`."""
+        self._connect_rate = Rate(config.connect_rate, self.tick) if config.connect_rate else None
         self._connections: set[Wire] = set()
         self.events = wanted(self.ctx.filters)
         """Names of the events that a rule reads."""
         self.ctx.metrics.gauge("connections", lambda: len(self._connections))
+        self._listeners = [
+            Listener(one, lambda origin: Connection(self, origin), config.connect_timeout, self.log, self.ctx.metrics)
+            for one in config.all_listeners
+        ]
         try:
-            context = _tls_context(config.tls) if config.tls else None
-            if config.users:
-                self._users = Users(config.users)
-            host, port = split_address(config.listen)
-            self._server = await loop.create_server(
-                lambda: Connection(self),
-                host or None,
-                port,
-                ssl=context,
-                ssl_handshake_timeout=config.connect_timeout if context else None,
-                ssl_shutdown_timeout=LINGER if context else None,
-                backlog=4096,
-            )
+            self.login = Login(config, self.ctx.status)
+            for listener in self._listeners:
+                await listener.open()
         except (OSError, ValueError) as error:
-            raise NotConnected(f"cannot listen on {config.listen}: {error}") from error
+            raise NotConnected(str(error)) from error
+        except BaseException:
+            self._stop_listening()
+            raise
         self._sweeper = loop.call_later(1, self._sweep)
-        self.ctx.status.set("running", f"listening on {self.address}")
+        self.ctx.status.set("running", f"listening on {', '.join(self.addresses)}")
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, with the ports the system gave if 0 was asked for."""
+        return [listener.address for listener in self._listeners]
 
     @property
     def address(self) -> str:
-        """Where it listens, with the port the system gave if 0 was asked for."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
+        """The first of them."""
+        return self.addresses[0]
 
     async def read(self) -> tuple[Batch, Ack]:
         return await self.intake.read()
@@ -83,8 +89,8 @@ class MqttServer(Source[MqttServerConfig]):
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._server is not None:
-            self._server.close()
+        if self._listeners:
+            self._stop_listening()
             for conn in list(self._connections):
                 conn.shut_down()
             await asyncio.sleep(0)
@@ -93,8 +99,8 @@ class MqttServer(Source[MqttServerConfig]):
             lost = [event for event in self.intake.drain() if event.columns.get("qos") == 0]
             if lost:
                 self.drop("shutdown", len(lost))
-        if self._users is not None:
-            self._users.close()
+        if self.login is not None:
+            await self.login.close()
         self.ctx.status.set("stopped")
 
     # -- what connections ask ----------------------------------------------------------------------------------
@@ -114,36 +120,31 @@ class MqttServer(Source[MqttServerConfig]):
         """Count events that are gone for good."""
         self.ctx.metrics.add(f"dropped.{reason}", n)
 
-    def admits(self, connect: codec.Connect) -> bool | asyncio.Future[bool]:
-        """May this device come in? With `users`, by name and password."""
-        if self._users is None or (connect.username is None and self.config.anonymous):
-            return True
-        if connect.username is None or connect.password is None:
-            return False
-        try:
-            self._users.refresh()
-        except (OSError, ValueError) as error:
-            self.ctx.status.error(f"users: {error}")
-        return self._users.check(connect.username, connect.password)
+    def connects_too_fast(self) -> bool:
+        """Is one more connection more than `connect_rate` allows?"""
+        return self._connect_rate is not None and not self._connect_rate.takes(time.monotonic())
 
     def expiry(self, wanted: int) -> float:
         """Seconds a session lives on without a connection, of those a device asked for."""
         return min(float(wanted), self.config.session_expiry)
 
-    def connack(self, connect: codec.Connect, present: bool, expiry: int) -> bytes:
-        """The CONNACK that lets a device in."""
+    def connack(self, connect: codec.Connect, assigned: bool, present: bool, expiry: int) -> bytes:
+        """The CONNACK that lets a device in; ``assigned``: under a client id of ours."""
         if connect.version < 5:
             return bytes((framing.CONNACK, 2, present and connect.version == 4, 0))
         config = self.config
-        properties = {
+        properties: dict[str, int | str] = {
             "Receive-Maximum": config.receive_maximum,
             "Maximum-Packet-Size": config.max_packet,
             "Topic-Alias-Maximum": config.topic_aliases,
-            "Assigned-Client-Identifier": connect.clientid,
             "Session-Expiry-Interval": expiry,
+            "Retain-Available": 0,
+            "Wildcard-Subscription-Available": 0,
             "Subscription-Identifier-Available": 0,
             "Shared-Subscription-Available": 0,
         }
+        if assigned:  # Mosquitto's clients take it for an error beside one of their own
+            properties["Assigned-Client-Identifier"] = connect.clientid
         return framing.encode_packet(framing.CONNACK, bytes((present, 0)), codec.encode_properties(properties))
 
     def emit(self, conn: Connection, name: str, columns: Callable[[], dict[str, Any]]) -> None:
@@ -181,15 +182,15 @@ class MqttServer(Source[MqttServerConfig]):
                     conn.transport.abort()
             elif conn.keepalive and idle > conn.keepalive:
                 conn.expired()
+        for limited in list(self.limited):
+            limited.next_second()
         self.sessions.sweep()
+        self._refresh()
         self._sweeper = asyncio.get_running_loop().call_later(1, self._sweep)
 
-
-def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.ca)
-    context.load_cert_chain(tls.cert, tls.key)
-    if tls.require_client_cert:
-        context.verify_mode = ssl.CERT_REQUIRED
-    elif tls.ca:
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return context
+    def _refresh(self) -> None:
+        for listener in self._listeners:
+            try:
+                listener.refresh()
+            except (OSError, ValueError) as error:  # the certificate and its key are seldom written in one moment
+                self.ctx.status.error(f"tls: {error}")

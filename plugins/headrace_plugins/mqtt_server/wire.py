@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from headrace import now_ms
 from headrace_plugins._mqtt import framing
 from headrace_plugins._mqtt.framing import ProtocolError
+from headrace_plugins.mqtt_server.proxied import Origin
 from headrace_plugins.mqtt_server.records import Peer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Wire(ABC, asyncio.Protocol):
         "closed",
         "keepalive",
         "now",
+        "origin",
         "out",
         "peer",
         "reason",
@@ -34,8 +36,10 @@ class Wire(ABC, asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, server: MqttServer) -> None:
+    def __init__(self, server: MqttServer, origin: Origin | None = None) -> None:
         self.server = server
+        self.origin = origin
+        """What a proxy said of it."""
         self.out = b""
         """Answers not written yet; ``flush`` writes them."""
         self.closed = False
@@ -78,7 +82,7 @@ class Wire(ABC, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self.transport = transport
-        self.peer = Peer(transport)
+        self.peer = Peer(transport, self.origin)
         self.seen = self.server.tick
         if not self.server.add(self):
             self.closed = True
@@ -193,6 +197,8 @@ class Wire(ABC, asyncio.Protocol):
             return
         self.closed = True
         self.reason = reason
+        if self._rest is not None:
+            self._count_lost(self._take_rest())
         self.out += last
         self.flush()
         self.transport.close()

@@ -27,9 +27,12 @@ class Endpoint:
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
+        self.at = 0
+        """Which of its addresses devices connect to."""
+
     @property
     def port(self) -> int:
-        return int(self.source.address.rpartition(":")[2])
+        return int(self.source.addresses[self.at].rpartition(":")[2])
 
     @property
     def counters(self) -> dict[str, int | float]:
@@ -77,7 +80,8 @@ async def serve() -> AsyncIterator[Serve]:
     endpoints: list[Endpoint] = []
 
     async def make(*, filters: tuple[str, ...] = ("#",), **options: Any) -> Endpoint:
-        config = MqttServer.Config(**{"listen": "127.0.0.1:0", **options})
+        usual = {} if "listeners" in options else {"listen": "127.0.0.1:0"}
+        config = MqttServer.Config(**{**usual, **options})
         endpoint = Endpoint(MqttServer(config, make_context("direct", filters=filters)))
         endpoints.append(endpoint)
         await endpoint.source.open()

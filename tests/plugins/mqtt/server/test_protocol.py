@@ -114,6 +114,10 @@ async def test_connack_says_what_there_is(serve, dial):
     assert b"\x27\x00\x10\x00\x00" in answer
     assert b"\x11\x00\x00\x00\x3c" in answer
     assert b"\x12\x00\x15auto-" in answer
+    assert b"\x25\x00" in answer  # nothing is retained
+    device = await dial(endpoint)
+    device.connect("mine", 5)
+    assert b"\x12\x00" not in (await device.packet())[4:]  # its own client id is not sent back
 
 
 async def test_subscriptions_are_refused_in_so_many_words(serve, join):
