@@ -9,7 +9,7 @@ from docblocks import ROOT
 
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for folder in (".", "docs", "docs/decisions", "examples/headrace-sink-template", "bench", "changelog.d")
+    for folder in (".", "docs", "docs/brokers", "docs/decisions", "examples/headrace-sink-template", "bench", "changelog.d")
     for page in (ROOT / folder).glob("*.md")
 )
 _LINK = re.compile(r"\[[^\]]+\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")

@@ -6,7 +6,7 @@ import pytest
 
 from docblocks import ROOT, Page, blocks
 
-FOLDERS = (".", "docs", "docs/decisions", "examples/headrace-sink-template", "bench")
+FOLDERS = (".", "docs", "docs/brokers", "docs/decisions", "examples/headrace-sink-template", "bench")
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
     for folder in FOLDERS
