@@ -7,11 +7,10 @@ import pytest
 
 from docblocks import ROOT
 
-PAGES = sorted(
-    page.relative_to(ROOT).as_posix()
-    for folder in (".", "docs", "docs/brokers", "docs/decisions", "examples/headrace-sink-template", "bench", "changelog.d")
-    for page in (ROOT / folder).glob("*.md")
-)
+FOLDERS = (
+    ".", "docs", "docs/brokers", "docs/decisions", "examples/headrace-sink-template", "bench", "changelog.d",
+)  # fmt: skip
+PAGES = sorted(page.relative_to(ROOT).as_posix() for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 _LINK = re.compile(r"\[[^\]]+\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")
 
 
