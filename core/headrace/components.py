@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -32,8 +32,10 @@ __all__ = [
     "Explanation",
     "Guard",
     "Inputs",
+    "Offer",
     "Output",
     "PipelineInfo",
+    "Remark",
     "Sink",
     "Source",
     "TestStep",
@@ -138,8 +140,37 @@ class Connector(Component[C]):
         return [TestStep("health", ok=True, detail="the peer can be used")]
 
 
+class Offer(NamedTuple):
+    """What a source can give, for ``lint``: a rule that wants anything else can never have it.
+
+    ``columns``: those its messages may have. ``topics``: filters that every topic of its messages matches one of.
+    ``events``: the events it gives besides, by name (``client.connected``), with the columns each may have.
+    """
+
+    columns: frozenset[str]
+    topics: tuple[str, ...] = ("#",)
+    events: Mapping[str, frozenset[str]] = {}
+
+
+class Remark(NamedTuple):
+    """Something in a text that is allowed and hardly meant, for ``lint``.
+
+    ``option`` is the option that holds the text; ``line`` and ``column`` count from 1, within it.
+    """
+
+    option: str
+    line: int
+    column: int
+    message: str
+
+
 class Source(Component[C]):
     """Where events come from."""
+
+    @classmethod
+    def offers(cls, config: C) -> Offer | None:
+        """What it can give with these options; None, the default, if there is no telling. No I/O."""
+        return None
 
     @abstractmethod
     async def read(self) -> tuple[Batch, Ack]:
@@ -227,6 +258,14 @@ class Transform(Component[C]):
     def functions(cls) -> Mapping[str, str]:
         """The functions its language has of its own, for lists: name → what it takes and does. None by default."""
         return {}
+
+    @classmethod
+    def remarks(cls, config: C, offers: Sequence[Offer] | None) -> Iterable[Remark]:
+        """What is allowed in its options and hardly meant. Called by ``lint`` and ``run``; none by default.
+
+        ``offers``: what the rule's sources can give; None if there is no telling, or if it is a later step of a rule.
+        """
+        return ()
 
     def explain(self, event: Event) -> Explanation:
         """For people: what happens to an event that ``inputs`` wants, step by step. Changes nothing."""

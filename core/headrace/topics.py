@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
-__all__ = ["MESSAGE", "TopicIndex", "event_names", "event_topics", "matches", "problem"]
+__all__ = ["MESSAGE", "TopicIndex", "event_names", "event_topics", "matches", "overlap", "problem"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,20 @@ def matches(filter: str, topic: str) -> bool:
         if i >= len(levels) or level not in ("+", levels[i]):
             return False
     return len(wanted) == len(levels)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Is there a topic that matches both filters?"""
+    first, second = one.split("/"), other.split("/")
+    if (one[:1] == "$" and second[0] in ("+", "#")) or (other[:1] == "$" and first[0] in ("+", "#")):
+        return False
+    for a, b in zip(first, second, strict=False):
+        if "#" in (a, b):
+            return True
+        if a != b and "+" not in (a, b):
+            return False
+    rest = first[len(second) :] or second[len(first) :]
+    return not rest or rest == ["#"]
 
 
 def problem(filter: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections import deque
 
@@ -16,6 +17,7 @@ from headrace import (
     Context,
     EndOfInput,
     Event,
+    Offer,
     Source,
     hookimpl,
     json_bytes,
@@ -25,6 +27,9 @@ from headrace import (
 from headrace.templates import Template
 
 MAX_BATCH = 256
+COLUMNS = frozenset(
+    ("event", "id", "clientid", "payload", "topic", "qos", "flags", "pub_props", "publish_received_at", "timestamp")
+)
 
 
 class GenerateConfig(ComponentConfig):
@@ -68,6 +73,10 @@ class Generate(Source[GenerateConfig]):
         self._unsettled = 0
         self._again: deque[list[Event]] = deque()
         self._settled = asyncio.Event()
+
+    @classmethod
+    def offers(cls, config: GenerateConfig) -> Offer:
+        return Offer(COLUMNS, (re.sub(r"[^/]*\$\{[^}]*\}[^/]*", "+", config.topic),))
 
     async def open(self) -> None:
         self._started = time.monotonic() - (self._made / self.config.rate if self.config.rate else 0.0)

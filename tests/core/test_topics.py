@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from headrace.topics import event_topics, matches
+from headrace.topics import event_topics, matches, overlap
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,14 @@ def test_wildcards_reach_events_only_below_their_prefix() -> None:
     assert any(matches("$events/client/+", topic) for topic in topics)
     assert any(matches("$events/#", topic) for topic in topics)
     assert not any(matches("#", topic) for topic in topics)
+
+
+def test_two_filters_overlap_if_some_topic_matches_both() -> None:
+    levels = ("a", "b", "+", "#")
+    filters = ["/".join(each) for n in (1, 2, 3) for each in itertools.product(levels, repeat=n)]
+    filters = [f for f in filters if "#" not in f.removesuffix("#")] + ["$SYS/#", "$SYS/+", "$SYS"]
+    topics = ["/".join(each) for n in (1, 2, 3, 4) for each in itertools.product("abc", repeat=n)]
+    topics += ["$SYS", "$SYS/a", "$SYS/a/b"]
+    matched = {filter: {topic for topic in topics if matches(filter, topic)} for filter in filters}
+    for one, other in itertools.product(filters, repeat=2):
+        assert overlap(one, other) == bool(matched[one] & matched[other]), (one, other)

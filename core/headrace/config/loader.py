@@ -12,6 +12,7 @@ from headrace.config.build import build
 from headrace.config.model import PipelineSpec, PluginOptions
 from headrace.config.paths import default_name, log_directory
 from headrace.config.problems import InvalidConfig, Problem, Problems
+from headrace.config.remarks import remark
 from headrace.config.tree import Node
 from headrace.config.validate import validate
 from headrace.registry import Registry
@@ -45,6 +46,8 @@ def check(
     if registry is None:
         registry = _discover(root)
     spec = build(root, default_name(paths[0]) if paths else "pipeline", registry, problems)
+    if spec is not None:
+        remark(root, spec, problems)
     return Checked(None if problems else spec, problems.sorted(), registry)
 
 

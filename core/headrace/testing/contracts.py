@@ -26,7 +26,7 @@ from headrace.components import Component, Connector, Explanation, Guard, Inputs
 from headrace.errors import EndOfInput
 from headrace.events import Event, encode_event
 from headrace.testing.context import make_event
-from headrace.testing.models import check_class, check_import, check_model
+from headrace.testing.models import check_class, check_import, check_model, check_offer
 from headrace.topics import problem
 
 __all__ = [
@@ -179,6 +179,7 @@ class SourceContract(ComponentContract):
                 assert all(isinstance(column, str) for column in event.columns)
                 encode_event(event)
             assert len({event.id for event in batch}) == len(batch), "two events of one id"
+            check_offer(source, batch)
             ack(None)
 
     @in_loop

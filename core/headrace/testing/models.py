@@ -1,4 +1,4 @@
-"""What the contract classes look at without running a component: its class, its options, its module."""
+"""What the contract classes look at beside what a component does: its class, options, module, and what it offers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from headrace.components import Component, ComponentConfig
+from headrace.components import Component, ComponentConfig, Source
+from headrace.events import Event
 from headrace.hookspecs import hookimpl
 from headrace.registry import KINDS, Registry
+from headrace.topics import MESSAGE, matches
 
-__all__ = ["check_class", "check_import", "check_model"]
+__all__ = ["check_class", "check_import", "check_model", "check_offer"]
 
 _SECRET = re.compile(r"(^|_)(password|passwd|passphrase|secret|token|api_key)$")
 
@@ -98,3 +101,17 @@ def check_import(module: str) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def check_offer(source: Source[Any], events: Iterable[Event]) -> None:
+    """What a source gave is among what it says it offers, if it says anything: ``lint`` warns by it."""
+    offer = type(source).offers(source.config)
+    if offer is None:
+        return
+    for event in events:
+        name = event.get("event", MESSAGE)
+        assert name == MESSAGE or name in offer.events, f"the event {name} is not offered"
+        columns = offer.columns if name == MESSAGE else offer.events[name]
+        assert event.columns.keys() <= columns, f"not offered: {sorted(event.columns.keys() - columns)}"
+        if name == MESSAGE:
+            assert any(matches(filter, event["topic"]) for filter in offer.topics), f"not offered: {event['topic']}"

@@ -7,7 +7,7 @@ from typing import Any
 from headrace import Event, new_id
 from headrace_plugins._mqtt.codec import pub_props
 
-__all__ = ["message", "message_base"]
+__all__ = ["COLUMNS", "message", "message_base"]
 
 _FLAGS = {bits: {"retain": bool(bits & 1), "dup": bool(bits & 8)} for bits in (0, 1, 8, 9)}
 _NONE: dict[str, Any] = {}  # one for all: events are not changed
@@ -17,6 +17,10 @@ _OWN = ("id", "topic", "payload", "qos", "flags", "publish_received_at", "timest
 def message_base(node: str, common: dict[str, Any]) -> dict[str, Any]:
     """The columns that many messages share, with room for ``_OWN``."""
     return {"event": "message.publish", **common, **dict.fromkeys(_OWN), "pub_props": _NONE, "node": node}
+
+
+COLUMNS = frozenset(message_base("", {}))
+"""Those that every message has."""
 
 
 def message(

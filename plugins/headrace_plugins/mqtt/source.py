@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from headrace import Ack, Batch, Event, NotConnected, Source
+from headrace import Ack, Batch, Event, NotConnected, Offer, Source
 from headrace.topics import matches
 from headrace_plugins._mqtt.clientevents import wanted
 from headrace_plugins._mqtt.intake import Intake
-from headrace_plugins._mqtt.messages import message, message_base
+from headrace_plugins._mqtt.messages import COLUMNS, message, message_base
 from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
 from headrace_plugins.mqtt.events import Derived, adapter_of
@@ -45,6 +45,13 @@ class Mqtt(Source[MqttConfig]):
     _version: str | None = None
     _last_connect = float("-inf")
     _watch = False
+
+    @classmethod
+    def offers(cls, config: MqttConfig) -> Offer | None:
+        if config.events is not None:
+            return None  # which columns they have differs from broker to broker
+        columns = COLUMNS | {"clientid"} if config.clientid else COLUMNS
+        return Offer(columns, tuple(map(_of_group, config.topics)) if config.topics else ("#", "$SYS/#"))
 
     async def open(self) -> None:
         if self._intake is None:
@@ -242,6 +249,11 @@ class Mqtt(Source[MqttConfig]):
             if lost:
                 self.ctx.metrics.add("dropped.shutdown", lost)
         self.ctx.status.set("stopped")
+
+
+def _of_group(filter: str) -> str:
+    """What a shared subscription, ``$share/GROUP/FILTER``, is to."""
+    return filter.split("/", 2)[2] if filter.startswith("$share/") and filter.count("/") > 1 else filter
 
 
 def _of_messages(filters: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import Event, new_id, now_ms
 from headrace_plugins._mqtt.codec import Connect, Will, pub_props
-from headrace_plugins._mqtt.messages import message
+from headrace_plugins._mqtt.messages import COLUMNS, message
 from headrace_plugins.mqtt_server.proxied import Origin
 
 if TYPE_CHECKING:
@@ -44,6 +44,21 @@ _CONNACK_5 = {
     0x9B: "qos_not_supported",
     0x9F: "connection_rate_exceeded",
 }
+
+MESSAGE = COLUMNS | {"clientid", "username", "peerhost", "peername"}
+_CLIENT = frozenset(
+    ("event", "id", "clientid", "username", "peerhost", "peername", "sockname", "proto_name", "proto_ver")
+) | {"timestamp", "node"}
+_CONNECT = _CLIENT | {"keepalive", "clean_start", "expiry_interval", "conn_props"}
+EVENTS = {
+    "client.connected": _CONNECT | {"receive_maximum", "is_bridge", "connected_at"},
+    "client.disconnected": _CLIENT | {"reason", "disconn_props", "connected_at", "disconnected_at"},
+    "client.connack": _CONNECT | {"reason_code"},
+    "client.check_authn_complete": _CLIENT | {"reason_code", "is_superuser", "is_anonymous"},
+    "client.check_authz_complete": _CLIENT | {"action", "topic", "result", "authz_source"},
+    "message.dropped": MESSAGE | {"reason"},
+}
+"""The events there are besides messages, and the columns each may have."""
 
 
 class Peer:

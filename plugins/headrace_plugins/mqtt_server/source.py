@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from headrace import Ack, Batch, Event, NotConnected, Source
+from headrace import Ack, Batch, Event, NotConnected, Offer, Source
 from headrace_plugins._mqtt import codec, framing
 from headrace_plugins._mqtt.clientevents import wanted
 from headrace_plugins._mqtt.intake import Intake
@@ -33,6 +33,10 @@ class MqttServer(Source[MqttServerConfig]):
     _listeners: Sequence[Listener] = ()
     _sweeper: asyncio.TimerHandle | None = None
     login: Login | None = None
+
+    @classmethod
+    def offers(cls, config: MqttServerConfig) -> Offer:
+        return Offer(records.MESSAGE, events=records.EVENTS)
 
     async def open(self) -> None:
         if self._listeners:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from headrace import Batch, ComponentConfig, Context, Event, Guard, Inputs, Output, Transform
+from headrace import Batch, ComponentConfig, Context, Event, Guard, Inputs, Offer, Output, Remark, Transform
 from headrace.components import Explanation
 from headrace_plugins.sql.compiler import Surroundings, compile_probe, compile_query
+from headrace_plugins.sql.errors import SqlError
 from headrace_plugins.sql.explain import Probe, steps_of_where, why_none
 from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
-from headrace_plugins.sql.nodes import EXACT, Expr
+from headrace_plugins.sql.nodes import Expr
 from headrace_plugins.sql.parser import parse
+from headrace_plugins.sql.remarks import is_event, remarks_of
 
 __all__ = ["Sql", "SqlConfig"]
 
@@ -79,10 +81,18 @@ class Sql(Transform[SqlConfig]):
             for name, function in BUILTINS.items()
         }
 
+    @classmethod
+    def remarks(cls, config: SqlConfig, offers: Sequence[Offer] | None) -> Iterator[Remark]:
+        text = config.query
+        query = parse(text, strict=config.strict, escapes=config.escapes)
+        for at, message in remarks_of(text, query, offers):
+            place = SqlError.at(text, at, message)
+            yield Remark("query", place.line, place.column, message)
+
     def inputs(self) -> Inputs:
         # what is compared exactly matches nothing if it has a wildcard
         names = [topic.filter for topic in self.query.topics if not (topic.exact and topic.wild)]
-        events = tuple(name for name in names if name.startswith(("$events/", *EXACT)))
+        events = tuple(filter(is_event, names))
         return Inputs(tuple(name for name in names if name not in events), events)
 
     def explain(self, event: Event) -> Explanation:

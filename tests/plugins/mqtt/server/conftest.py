@@ -12,6 +12,7 @@ import pytest
 
 from headrace import Ack, Batch, Event
 from headrace.testing.context import make_context
+from headrace.testing.models import check_offer
 from headrace_plugins._mqtt.codec import encode_properties
 from headrace_plugins._mqtt.framing import encode_packet, encode_string
 from headrace_plugins.mqtt_server.source import MqttServer
@@ -62,6 +63,7 @@ class Endpoint:
 
     async def arrived(self, n: int) -> list[Event]:
         await self.until(lambda: len(self.events) >= n)
+        check_offer(self.source, self.events)
         return self.events
 
     async def close(self) -> None:
