@@ -231,6 +231,9 @@ class Explanation(NamedTuple):
 class Transform(Component[C]):
     """What a rule does with its events. Plain functions: no I/O, no waiting."""
 
+    keywords: ClassVar[Sequence[str]] = ()
+    """The words of its language, for completion."""
+
     @abstractmethod
     def process(self, batch: Batch) -> Output:
         """Rows for these events, which must not be changed. Raising fails the whole batch with that error."""
@@ -258,6 +261,11 @@ class Transform(Component[C]):
     def functions(cls) -> Mapping[str, str]:
         """The functions its language has of its own, for lists: name → what it takes and does. None by default."""
         return {}
+
+    @property
+    def code(self) -> str:
+        """What it runs, for people to read; nothing by default."""
+        return ""
 
     @classmethod
     def remarks(cls, config: C, offers: Sequence[Offer] | None) -> Iterable[Remark]:

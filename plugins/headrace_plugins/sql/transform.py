@@ -16,6 +16,7 @@ from headrace_plugins.sql.explain import Probe, steps_of_where, why_none
 from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
+from headrace_plugins.sql.lexer import KEYWORDS
 from headrace_plugins.sql.nodes import Expr
 from headrace_plugins.sql.parser import parse
 from headrace_plugins.sql.remarks import is_event, remarks_of
@@ -47,10 +48,17 @@ class SqlConfig(ComponentConfig):
     max_rows: int = Field(10_000, ge=1, description="How many elements FOREACH takes of one event; more are an error.")
 
 
+_LEGEND = """\
+# c: the columns, p: the payload decoded, U: undefined, v1 …: values. Plain cases stand here; the functions called
+# for the rest (get, eq, add, …) are in headrace_plugins/sql/runtime.py, and f_name is the SQL function name().
+"""
+
+
 class Sql(Transform[SqlConfig]):
     """Selects, filters and computes with SQL."""
 
     name = "sql"
+    keywords = tuple(sorted(KEYWORDS | {"BETWEEN", "IS", "LIKE", "NULL"}))
 
     def __init__(self, config: SqlConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
@@ -62,7 +70,8 @@ class Sql(Transform[SqlConfig]):
     @property
     def code(self) -> str:
         """The Python code the query became, for people to read."""
-        return self._compiled.source
+        query = "".join(f"# {line}\n" for line in self.config.query.strip().split("\n"))
+        return f"{query}{_LEGEND}{self._compiled.source}"
 
     def process(self, batch: Batch) -> Output:
         rows: list[tuple[int, dict[str, Any]]] = []
