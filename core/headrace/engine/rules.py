@@ -51,55 +51,62 @@ class Rule:
         ``first``: the transform to begin with. Behind the last one, the events are the rows.
         """
         total = len(events)
-        parents: Sequence[int] = range(total)
         failed: dict[int, Exception] = {}
-        outputs: list[tuple[int, Event]] = []
-        current = events
         if first == len(self.transforms):
-            outputs = self._outputs(events, parents, [(i, event.columns) for i, event in enumerate(events)])
-        for transform in self.transforms[first:]:
-            try:
-                output = transform.process(current)
-            except Exception as exc:  # noqa: BLE001 - a transform may raise anything; its batch fails with it
-                failed.update(dict.fromkeys(parents, exc))
-                outputs = []
-                break
-            for i, error in output.exceptions.items():
-                failed[parents[i]] = error
-            outputs = self._outputs(current, parents, output.rows)
-            parents = [parent for parent, _ in outputs]
-            current = [event for _, event in outputs]
+            outputs, passed = self._outputs(events, range(total), [(i, e.columns) for i, e in enumerate(events)])
+        else:
+            outputs, passed = self._through(self.transforms[first], events, range(total), failed)
+        for transform in self.transforms[first + 1 :]:
+            current, parents = [event for _, event in outputs], [parent for parent, _ in outputs]
+            outputs, passed = self._through(transform, current, parents, failed)
         if failed:
             outputs = [pair for pair in outputs if pair[0] not in failed]
+            passed = len({parent for parent, _ in outputs})
             error = next(iter(failed.values()))
             self.status.error(f"{type(error).__name__}: {error}")
-        passed = len({parent for parent, _ in outputs})
         self.tally.processed(total, passed, len(failed), total - len(failed) - passed)
         if outputs:
             self.tally.metrics.counters["actions.total"] += len(outputs) * len(self.sinks)
         return outputs
 
+    def _through(
+        self, transform: Transform[Any], events: Sequence[Event], parents: Sequence[int], failed: dict[int, Exception]
+    ) -> tuple[list[tuple[int, Event]], int]:
+        """The outputs of one transform, and of how many parents they are. Failures go into ``failed``."""
+        try:
+            rows, _, exceptions = transform.process(events)
+        except Exception as exc:  # noqa: BLE001 - a transform may raise anything; its batch fails with it
+            failed.update(dict.fromkeys(parents, exc))
+            return [], 0
+        if exceptions:
+            failed.update((parents[i], error) for i, error in exceptions.items())
+        return self._outputs(events, parents, rows)
+
     def _outputs(
-        self, current: Sequence[Event], parents: Sequence[int], rows: Sequence[tuple[int, dict[str, Any]]]
-    ) -> list[tuple[int, Event]]:
+        self, events: Sequence[Event], parents: Sequence[int], rows: Sequence[tuple[int, dict[str, Any]]]
+    ) -> tuple[list[tuple[int, Event]], int]:
         name = self.name
         outputs = []
-        last, index = -1, 0
+        last, index, passed = -1, 0, 0
         for i, row in rows:
             parent = parents[i]
-            index = index + 1 if parent == last else 0
-            last = parent
-            outputs.append((parent, current[i].output(row, name, index)))
-        return outputs
+            if parent == last:
+                index += 1
+            else:
+                last, index = parent, 0
+                passed += 1
+            outputs.append((parent, events[i].output(row, name, index)))
+        return outputs, passed
 
 
 class _Guarded:
     """Rules of the same input that each want one field to equal a literal of their own."""
 
-    __slots__ = ("bools", "called", "numbers", "path", "rules", "seen", "sources", "texts", "words")
+    __slots__ = ("bools", "called", "key", "numbers", "path", "rules", "seen", "sources", "texts", "words")
 
     def __init__(self, path: tuple[str, ...], sources: frozenset[str] | None) -> None:
         self.path = path
+        self.key = path[1] if len(path) == 2 and path[0] == "payload" else None
         self.sources = sources
         self.rules: list[Rule] = []
         self.numbers: dict[int | float, list[Rule]] = {}
@@ -133,8 +140,18 @@ class _Guarded:
             self.called[rule] += 1
         return found
 
+    def _value(self, event: Event) -> Any:
+        if self.key is not None:  # the usual case, and done for every event
+            try:
+                payload = event.json()
+            except ValueError:
+                return _ASK
+            if type(payload) is dict:
+                return payload.get(self.key, UNDEFINED)
+        return _value(event, self.path)
+
     def _candidates(self, event: Event) -> Sequence[Rule]:
-        value = _value(event, self.path)
+        value = self._value(event)
         if value is UNDEFINED:
             return ()
         found: Sequence[Rule]
