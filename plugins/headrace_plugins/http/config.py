@@ -67,7 +67,8 @@ class HttpConnectorConfig(ComponentConfig):
     tls: TlsOptions = Field(default_factory=TlsOptions, description="Certificates for https.")
     pool_size: int = Field(32, ge=1, le=10_000, description="Connections at most; they are opened as needed.")
     pool_type: Literal["random", "hash"] = Field(
-        "random", description="random: any connection with room; hash: events of one key over one connection."
+        "random",
+        description="random: any connection with room; hash: events of one client id, or topic, over one connection.",
     )
     pipelining: int = Field(
         1, ge=1, le=1000, description="Requests sent on one connection before its first answer; 1 suits every server."
