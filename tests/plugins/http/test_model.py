@@ -61,7 +61,6 @@ def faults(server: Any) -> dict[str, tuple[Any, bool]]:
         "closes impolitely": (answer(200, close=True), True),
         "HTTP/1.0": (raw(b"HTTP/1.0 200 X\r\n\r\nuntil the end", close=True), True),
         "more than it says": (answer(200, b"too long", "Content-Length: 3"), True),
-        "two answers": (raw(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n" * 2), True),
         "less than it says": (answer(200, b"half", "Content-Length: 9", close=True), False),
         "half a head": (raw(b"HTTP/1.1 200 X\r\nConte", close=True), False),
         "nonsense": (raw(b"\x16\x03\x01 what?\r\n\r\n", close=True), False),
@@ -101,6 +100,9 @@ class Game(RuleBasedStateMachine):
         self.server = self.server_class()
         await self.server.start()
         self.faults = faults(self.server)
+        if self.pipelining == 1:  # with more, the second answer is the next request's, and nobody could tell
+            twice = b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n" * 2
+            self.faults["two answers"] = (self.server.raw(twice), True)
         self.server.respond = self._respond
         self.queue: asyncio.Queue[list[Event]] = asyncio.Queue()
         config = f"""
