@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from headrace_plugins.decode.protobuf import fields, varint
+from headrace_plugins._protobuf import fields, varint
 from headrace_plugins.decode.values import as_bytes, as_json
 
 __all__ = ["Aliases", "sparkplug"]

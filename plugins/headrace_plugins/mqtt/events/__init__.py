@@ -17,6 +17,6 @@ __all__ = ["Adapter", "Derived", "EventsOptions", "adapter_of"]
 def adapter_of(options: EventsOptions) -> Adapter:
     """What reads the events of that source."""
     if options.source == "will":
-        return Will(options.status)
+        return Will(options.status, sparkplug="status" not in options.model_fields_set)
     brokers: dict[str, Callable[[], Adapter]] = {"emqx": Emqx, "mosquitto": Mosquitto, "nanomq": NanoMq}
     return brokers[options.source]()

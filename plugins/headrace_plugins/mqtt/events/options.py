@@ -57,7 +57,8 @@ class EventsOptions(ComponentConfig):
     )
     status: tuple[StatusTopic, ...] = Field(
         COMMON,
-        description="will: the topics where devices say it; default: those of Tasmota, Zigbee2MQTT, Shelly and Homie.",
+        description="will: the topics where devices say it; default: those of Tasmota, Zigbee2MQTT, Shelly and Homie, "
+        "and Sparkplug's births and deaths.",
     )
     snapshots: bool = Field(
         False,

@@ -10,6 +10,7 @@ from headrace.topics import matches
 from headrace_plugins.mqtt.clientid import parse_mapping
 from headrace_plugins.mqtt.events.base import Adapter, Made, object_of
 from headrace_plugins.mqtt.events.options import StatusTopic
+from headrace_plugins.mqtt.events.sparkplug import FILTERS, Births
 
 
 class Will(Adapter):
@@ -18,13 +19,14 @@ class Will(Adapter):
     source = "will"
     confidence = "inferred"
 
-    def __init__(self, status: Sequence[StatusTopic]) -> None:
+    def __init__(self, status: Sequence[StatusTopic], *, sparkplug: bool) -> None:
+        self._births = Births() if sparkplug else None
         self._status = [(each, parse_mapping(each.clientid)) for each in status]
 
     def filters(self, wanted: frozenset[str]) -> list[str]:
         if not wanted & {"client.connected", "client.disconnected"}:
             return []
-        return [each.topic for each, _ in self._status]
+        return [each.topic for each, _ in self._status] + list(FILTERS if self._births else ())
 
     def read(self, topic: str, payload: bytes, retained: bool) -> Iterator[Made]:
         for each, clientid_of in self._status:
@@ -38,6 +40,8 @@ class Will(Adapter):
             elif clientid is not None and state in each.offline:
                 yield Made("client.disconnected", {"clientid": clientid, "reason": "will"})
             return
+        if self._births is not None:
+            yield from self._births.read(topic, payload)
 
 
 def _state(text: str, payload: bytes, path: str | None) -> str:

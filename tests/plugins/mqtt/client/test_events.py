@@ -227,6 +227,27 @@ def test_states_that_say_neither_are_no_events():
     assert events("will", "tele/plug7/LWT", b"") == []
 
 
+NBIRTH = bytes.fromhex("0880d095ffbc3112120a0562645365711881d095ffbc3120045803")
+NDEATH = bytes.fromhex("08d0df95ffbc3112120a05626453657118d0df95ffbc3120045803")  # both by pysparkplug, bdSeq 3
+
+
+def test_sparkplug_nodes_are_born_and_die():
+    derived = Derived(adapter_of(EventsOptions.model_validate("will")), ALL, "own", "node", snapshots=False)
+
+    def told(kind, payload, rest="edge7"):
+        found = derived(f"spBv1.0/Plant/{kind}/{rest}", payload, False, NOW)
+        return [(event["event"], event["clientid"], event["reason"]) for event in found]
+
+    older = NDEATH[:-1] + b"\x02"
+    assert told("NDEATH", NDEATH) == [("client.disconnected", "Plant/edge7", "will")], "its birth was not seen"
+    assert told("NBIRTH", NBIRTH) == [("client.connected", "Plant/edge7", "birth")]
+    assert told("NDEATH", older) == [], "the will of an older connection"
+    assert told("NDEATH", NDEATH) == [("client.disconnected", "Plant/edge7", "will")]
+    assert told("DBIRTH", b"", "edge7/pump") == [("client.connected", "Plant/edge7/pump", "birth")]
+    assert told("DDEATH", b"", "edge7/pump") == [("client.disconnected", "Plant/edge7/pump", "death")]
+    assert told("NDATA", b"") == told("NBIRTH", b"", "a/b/c") == []
+
+
 def test_own_topics_and_words_can_be_given():
     status = {"topic": "site/+/+/alive", "clientid": "payload.id", "path": "a.up", "online": ["yes"], "offline": ["no"]}
     options = {"source": "will", "status": [status]}
