@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 
 import paho.mqtt.client as paho
 import pytest
+
+from headrace.testing.pipelines import run_pipeline
 
 pytestmark = pytest.mark.mosquitto
 
@@ -132,3 +135,31 @@ async def test_wills_tell_of_devices_and_stay_messages(mosquitto, subscribe, dev
         ("message.publish", None),
     ]
     await reader.answered()
+
+
+PRESENCE = """
+sources: {{plant: {{type: mqtt, url: "{url}", events: mosquitto}}}}
+rules: {{who: {{presence: {{}}, to: out}}}}
+sinks: {{out: {{type: file, path: "{out}"}}}}
+"""
+
+
+async def test_presence_of_mosquittos_clients_takes_a_takeover_for_none(mosquitto, device, tmp_path):
+    broker, out = await mosquitto(LOG), tmp_path / "out.jsonl"
+
+    def told():
+        return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+    async with run_pipeline(PRESENCE.format(url=broker.url, out=out), directory=tmp_path / "log") as running:
+        await running.until(lambda s: s["sources"]["plant"]["state"] == "running")
+        first = await device(broker.port, "dev1")
+        await running.until(lambda s: len(told()) == 1)
+        first.client.on_disconnect = lambda client, *rest: client.loop_stop()
+        second = await device(broker.port, "dev1")
+        await running.until(lambda s: s["rules"]["who"]["counters"]["failed.no_result"] >= 3)
+        await asyncio.to_thread(second.die)
+        await running.until(lambda s: len(told()) == 2)
+    assert [(row["device"], row["online"], row["reason"]) for row in told()] == [
+        ("dev1", True, "connected"),
+        ("dev1", False, "tcp_closed"),
+    ]
