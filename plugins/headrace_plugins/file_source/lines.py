@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Lines", "Place", "find", "following"]
 
 CHUNK = 256 << 10
+MOST = 1000  # lines at a time: an event holds more memory than a short line
 PROOF = 256
 
 
@@ -61,7 +64,7 @@ class Lines:
                 break
             self._skipping = True
             self.too_long += 1
-        return list(self._cut(data if last and not end else data[:end]))
+        return list(islice(self._cut(data if last and not end else data[:end]), MOST))
 
     def _skip(self) -> bool:
         """Go past the next line break. False if there is none yet."""
@@ -129,6 +132,10 @@ def find(path: Path, place: Place) -> Path | None:
 
 def following(path: Path, lines: Lines) -> Path | None:
     """The file that was begun after this one and is not empty; None if there is none, so this one may still grow."""
+    with contextlib.suppress(FileNotFoundError):
+        stat = path.stat()
+        if (stat.st_dev, stat.st_ino) == lines.key:
+            return None  # mostly; the directory may be large
     family = _family(path)
     keys = [(stat.st_dev, stat.st_ino) for _, stat in family]
     younger = family[keys.index(lines.key) + 1 :] if lines.key in keys else family[-1:]
