@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from headrace import ComponentConfig, Duration, Size, topics
+from headrace_plugins._listen import is_loopback, split_address
 
 
 class TlsOptions(ComponentConfig):
@@ -163,19 +163,3 @@ class MqttServerConfig(ComponentConfig):
         if self.listeners and "listen" not in self.model_fields_set:
             return self.listeners
         return ListenerOptions(listen=self.listen, tls=self.tls), *self.listeners
-
-
-def split_address(listen: str) -> tuple[str, int]:
-    """Host (empty for all) and port of ``host:port``. ValueError if it is none."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("write the address as host:port, such as 127.0.0.1:1883")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Can only this machine reach it?"""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,7 +12,8 @@ from typing import Any
 
 from headrace import NotConnected
 from headrace.metrics import Metrics
-from headrace_plugins.mqtt_server.config import ListenerOptions, TlsOptions, split_address
+from headrace_plugins._listen import split_address
+from headrace_plugins.mqtt_server.config import ListenerOptions, TlsOptions
 from headrace_plugins.mqtt_server.proxied import BadHeader, Origin, read_origin
 from headrace_plugins.mqtt_server.websocket import WebSocket
 from headrace_plugins.mqtt_server.wire import Wire
