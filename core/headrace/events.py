@@ -232,13 +232,20 @@ def decode(data: bytes) -> list[Event]:
         rows = msgpack.unpackb(
             data, raw=False, ext_hook=_unpack_other, unicode_errors="surrogatepass", strict_map_key=False
         )
-    events = []
-    for id, key, timestamp, source, rule, index, columns, *error in rows:
-        event = Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
-        if error:
-            (event.error,) = error
-        events.append(event)
-    return events
+    try:
+        return [
+            Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
+            for id, key, timestamp, source, rule, index, columns in rows
+        ]
+    except ValueError:  # some carry an error
+        return [_with_error(row) for row in rows]
+
+
+def _with_error(row: Sequence[Any]) -> Event:
+    id, key, timestamp, source, rule, index, columns, *error = row
+    event = Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
+    (event.error,) = error or (None,)
+    return event
 
 
 # -- the form outside: JSON -------------------------------------------------------------------------------------
