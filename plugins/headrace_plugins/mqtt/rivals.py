@@ -51,7 +51,8 @@ class Rivals:
 
     def pause(self, now: float, least: float) -> float:
         """Seconds from one accepted connection to the next, at least."""
-        return float(min(LONGEST_PAUSE, least * 2 ** max(self._recent(now) - MANY + 1, 0)))
+        longest = LONGEST_PAUSE if self._told else SHORT  # it may be the network after all
+        return float(min(longest, least * 2 ** max(self._recent(now) - MANY + 1, 0)))
 
     def _recent(self, now: float) -> int:
         return sum(now - end < RECENT for end in self._ends)

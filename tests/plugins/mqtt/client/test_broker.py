@@ -10,9 +10,11 @@ import pytest
 
 from headrace import NotConnected
 from headrace.testing.context import make_context
+from headrace_plugins._mqtt.codec import encode_properties
 from headrace_plugins._mqtt.framing import encode_packet, encode_string
 from headrace_plugins.mqtt import client, source
 from headrace_plugins.mqtt.source import Mqtt
+from headrace_plugins.mqtt.subscriptions import identifier
 
 CONNACK_5, CONNACK_4 = b"\x20\x03\x00\x00\x00", b"\x20\x02\x00\x00"
 
@@ -401,6 +403,44 @@ async def test_without_subscription_identifiers_nothing_is_taken_for_a_copy(run,
         batch, ack = await one.read()
         ack(None)
         events += batch
+
+
+async def test_copies_are_known_when_they_come_one_subscription_after_the_other(run):
+    filters = ("a/+", "+/b")
+
+    def copy(filter, payload, id):
+        found = encode_properties({"Subscription-Identifier": identifier(filter)})
+        return encode_packet(0x32, encode_string("a/b"), id.to_bytes(2, "big"), found, payload)
+
+    acked = []
+
+    async def broker(peer):
+        await peer.packet()
+        peer.send(CONNACK_5)
+        for _ in filters:
+            subscribe = await peer.packet()
+            peer.send(encode_packet(0x90, subscribe[2:4], b"\x00\x01"))
+        id = 0
+        for filter in filters:  # as EMQX may do it: each subscription has a process of its own
+            for payload in (b"one", b"two", b"three"):
+                id += 1
+                peer.send(copy(filter, payload, id))
+        acked.extend([(await peer.packet())[2:] for _ in range(6)])
+        await closed(peer)
+
+    one = await run(broker, filters=filters)
+    await one.open()
+    payloads = []
+    while len(payloads) < 3:
+        batch, ack = await one.read()
+        payloads += [event["payload"] for event in batch]
+        ack(None)
+    async with asyncio.timeout(5):
+        while len(acked) < 6:
+            await asyncio.sleep(0.01)
+    assert payloads == ["one", "two", "three"]
+    assert acked == [id.to_bytes(2, "big") for id in range(1, 7)]
+    assert not one._intake.held
 
 
 async def test_a_broker_without_shared_subscriptions_is_named(run):

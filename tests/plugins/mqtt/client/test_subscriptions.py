@@ -95,7 +95,9 @@ def test_without_a_word_from_the_broker_only_a_row_of_short_lives_tells():
     assert "does another client use the id me?" in rivals.lost(False, True, 2, 3)
     for n in range(20):
         rivals.lost(False, True, n, n + 1)
-    assert rivals.pause(21, 1.0) == 30.0
+    assert rivals.pause(21, 1.0) == 5.0
+    rivals.lost(True, False, 21, 22)
+    assert rivals.pause(22, 1.0) == 30.0
     assert rivals.lost(False, True, 100, 200) == "", "it lived long enough"
     assert rivals.lost(False, True, 200, 201) == ""
     assert rivals.lost(False, False, 201, 202) == "", "we ended it"
