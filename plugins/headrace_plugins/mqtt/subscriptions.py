@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Copies:
     """
 
     def __init__(self) -> None:
-        self._recent: dict[tuple[str, bytes, int], set[int]] = {}
+        self._recent: dict[bytes, set[int]] = {}
 
     def is_one(self, topic: str, payload: bytes, qos: int, found: Mapping[str, Any]) -> bool:
         """Is this a copy of a message that came before?"""
@@ -76,13 +77,21 @@ class Copies:
         if given is None:
             return False
         ids = set(given) if isinstance(given, list) else {given}
-        recent, key = self._recent, (topic, payload, qos)
+        recent, key = self._recent, _digest(topic, payload, qos)
         seen = recent.pop(key, None)
         copy = seen is not None and not seen & ids
         recent[key] = seen | ids if copy and seen else ids
         if len(recent) > WINDOW:
             del recent[next(iter(recent))]
         return copy
+
+
+def _digest(topic: str, payload: bytes, qos: int) -> bytes:
+    """16 bytes for a message, which may have a megabyte."""
+    digest = blake2b(payload, digest_size=16, key=bytes((qos,)))
+    digest.update(topic.encode())
+    digest.update(len(payload).to_bytes(8, "big"))
+    return digest.digest()
 
 
 class Remembered:
