@@ -26,11 +26,12 @@ class Store:
 
     def put(self, key: str, value: Any) -> None:
         size = len(key) + len(json_text(value))
-        self.delete(key)
-        if len(self._values) >= _MAX_ENTRIES or self._size + size > _MAX_SIZE:
+        before = self._values.get(key)
+        more = size - (before[1] if before is not None else 0)
+        if (before is None and len(self._values) >= _MAX_ENTRIES) or self._size + more > _MAX_SIZE:
             raise ValueError(f"the store is full: {len(self._values)} values of {self._size} bytes")
         self._values[key] = (value, size)
-        self._size += size
+        self._size += more
 
     def get(self, key: str, default: Any = U) -> Any:
         found = self._values.get(key)
