@@ -22,6 +22,7 @@ class Cursor:
         self.tokens = tokens
         self.index = 0
         self.depth = 0
+        self.ranged = 0  # numbers in all ranges
         self.seen_where = False
 
     # -- the cursor

@@ -43,6 +43,7 @@ __all__ = ["ExpressionParser"]
 
 MAX_CHAIN: Final = 200
 MAX_RANGE: Final = 10_000
+MAX_RANGES: Final = 100_000
 MAX_STEPS: Final = 100
 _LEVELS: Final = (("+", "-"), ("*", "/", "div", "mod"))
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -212,8 +213,9 @@ class ExpressionParser(Cursor):
 
     def _range(self, token: Token) -> Range:
         first, last = token.ends
-        if last - first >= MAX_RANGE:
-            raise self.error(token.at, f"a range of more than {MAX_RANGE} numbers")
+        self.ranged += max(0, last - first + 1)
+        if last - first >= MAX_RANGE or self.ranged > MAX_RANGES:
+            raise self.error(token.at, f"a range of more than {MAX_RANGE} numbers, or all with more than {MAX_RANGES}")
         return Range(first, last, token.at)
 
     def _list(self) -> Expr:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from headrace_plugins.sql.emit import Emitter
 from headrace_plugins.sql.errors import Problem
 from headrace_plugins.sql.names import UNDEFINED_CODE, Code, Scope
-from headrace_plugins.sql.nodes import By, End, Expr, Field, Literal, Path, Slice, Step, Unary, walk
+from headrace_plugins.sql.nodes import Binary, By, End, Expr, Field, Literal, Path, Slice, Step, Unary, walk
 
-__all__ = ["FieldList"]
+__all__ = ["FieldList", "target_of"]
+
+_MAX_COPIES: Final = 1000
 
 
 class FieldList:
@@ -35,6 +38,7 @@ class FieldList:
         self._columns = columns
         self._star = any(field.expr is None for field in fields)
         self._row: dict[str, Code] = {}
+        self._copies: dict[str, int] = {}
         self._opened = False  # something was written below payload
         self.lines: list[str] = []
         self.last = UNDEFINED_CODE
@@ -48,6 +52,7 @@ class FieldList:
 
     def _add(self, expr: Expr, target: Path, local: bool) -> None:
         code = self._emitter.value(expr, self._scope)
+        self._count(expr, target, code)
         if local and target.steps:
             code = self._local(code)  # FOREACH goes through it besides
         self.last = code
@@ -62,6 +67,16 @@ class FieldList:
             if expr == Path("payload", (), expr.at) and not target.steps:
                 return  # the column itself: what is below it is decoded already, or will be once
         self._scope.listed[target.root] = code
+
+    def _count(self, expr: Expr, target: Path, code: Code) -> None:
+        """Refuse fields that hold each other so often that a small query makes a row without end: [a, a] AS a, …"""
+        held = 0
+        if code.kind in ("any", "list") and not isinstance(expr, Binary | Unary):
+            held = sum(self._copies.get(node.root, 0) for node in walk(expr) if isinstance(node, Path))
+        copies = max(held, 1) + (self._copies.get(target.root, 0) if target.steps else 0)
+        if copies > _MAX_COPIES:
+            raise Problem(target.at, f"{target.root} would hold more than {_MAX_COPIES} copies of other fields")
+        self._copies[target.root] = copies
 
     def _local(self, code: Code) -> Code:
         if code.simple:
