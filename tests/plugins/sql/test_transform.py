@@ -80,12 +80,6 @@ def test_an_event_that_fails_in_an_element_has_no_row(make: Callable[..., Sql]) 
     assert str(output.exceptions[0]) == "DO: division by zero"
 
 
-@pytest.mark.parametrize("word", ["like", "between", "is", "null", "LIKE", "coalesce"])
-def test_a_new_word_is_still_a_name(word: str, run: Callable[..., Any]) -> None:
-    assert run(f'SELECT {word}, qos {word}2 FROM "#" WHERE {word} = 5', **{word: 5}) == [{word: 5, f"{word}2": 1}]
-    assert run(f'SELECT qos AS {word} FROM "#" WHERE {word} = 1') == [{word: 1}]
-
-
 def test_named_levels_are_columns(run: Callable[..., Any]) -> None:
     query = "SELECT site, upper(device) AS d FROM \"site/+site/+device/t\" WHERE site = 'n'"
     assert run(query, topic="site/n/d7/t") == [{"site": "n", "d": "D7"}]
