@@ -96,6 +96,8 @@ async def test_no_secret_comes_out_anywhere(echo: Any, tmp_path: Path) -> None:
         await headrace.until(lambda status: all(status["sinks"][f"no_{x}"]["last_error"] for x in ("token", "proxy")))
         await until(lambda: any("/health" in said for said in heard))
         out["status"] = json.dumps(await headrace.status())
+        for name in ("bearer", "oauth"):
+            out[f"log {name}"] = await output_of("log", name, headrace.config, "-o", "json")
         async with aiohttp.ClientSession() as session:
             for path in ("/api/v1/status", "/metrics", "/readyz"):
                 async with session.get(f"http://127.0.0.1:{api}{path}") as answer:
@@ -108,13 +110,9 @@ async def test_no_secret_comes_out_anywhere(echo: Any, tmp_path: Path) -> None:
     )
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps(config, indent=1).replace('"rate": 100', '"rate": "x"').replace('"sign"', '"sgin"'))
-    for arguments in (
-        ["show", "config"],
-        ["show", "config", "--defaults"],
-        ["lint"],
-        ["dlq", "ls"],
-        ["dlq", "show", "--limit", "99"],
-    ):
+    tests = [["test", "connector", name, "--send"] for name in ("user", "key", "oauth")]
+    shows = [["show", "config", "--defaults"], ["lint"], ["explain"]]
+    for arguments in (*shows, ["dlq", "ls"], ["dlq", "show", "--limit", "99"], *tests):
         out[" ".join(arguments)] = await output_of(*arguments, headrace.config)
     out["lint broken"] = await output_of("lint", broken)
 
