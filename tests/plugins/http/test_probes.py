@@ -24,6 +24,9 @@ from headrace.config import check
 from headrace.testing.pipelines import RunningPipeline, run_pipeline
 from rig import free_port, until
 
+OUTCOMES = frozenset(
+    ["matched", "recovered", "success", "failed", "late_reply", "dropped", "queuing", "inflight", "headers_left_out"]
+)
 FAST = {"initial": "10ms", "max": "200ms"}
 
 
@@ -41,9 +44,9 @@ class Probe:
         )
 
     def sink(self, name: str = "a1") -> dict[str, int]:
-        """Its counters and gauges that are not 0, without those that only say how big something is."""
+        """What became of its events: the counters and gauges that are not 0, without those of attempts and sizes."""
         counters = self._running.status()["sinks"][name]["counters"]
-        return {key: value for key, value in counters.items() if value and key not in ("queuing_bytes", "retried")}
+        return {key: value for key, value in counters.items() if value and key.partition(".")[0] in OUTCOMES}
 
     def rule(self) -> dict[str, int]:
         return {key: value for key, value in self._running.status()["rules"]["r1"]["counters"].items() if value}
