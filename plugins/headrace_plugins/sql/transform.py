@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -17,17 +18,23 @@ from headrace_plugins.sql.functions import BUILTINS, Function
 from headrace_plugins.sql.functions.state import store_of
 from headrace_plugins.sql.guards import guards_of
 from headrace_plugins.sql.lexer import KEYWORDS
-from headrace_plugins.sql.nodes import Expr
+from headrace_plugins.sql.nodes import Expr, Query
 from headrace_plugins.sql.parser import parse
 from headrace_plugins.sql.remarks import is_event, remarks_of
 
 __all__ = ["Sql", "SqlConfig"]
 
 
+@lru_cache(16_384)
+def _read(query: str, strict: bool, escapes: bool) -> Query:
+    """A query read once, although it is checked, remarked on and run."""
+    return parse(query, strict=strict, escapes=escapes)
+
+
 def _check(query: str, info: ValidationInfo) -> str:
     known = (info.context or {}).get("functions")
     strict = info.data.get("strict", False)
-    parsed = parse(query, strict=strict, escapes=info.data.get("escapes", False))
+    parsed = _read(query, strict, info.data.get("escapes", False))
     compile_query(query, parsed, Surroundings(functions=None if known is None else _named(known), strict=strict))
     return query
 
@@ -62,7 +69,7 @@ class Sql(Transform[SqlConfig]):
 
     def __init__(self, config: SqlConfig, ctx: Context) -> None:
         super().__init__(config, ctx)
-        self.query = parse(config.query, strict=config.strict, escapes=config.escapes)
+        self.query = _read(config.query, config.strict, config.escapes)
         functions, store = _named(ctx.functions), store_of(ctx.pipeline)
         self._around = Surroundings(ctx.name, config.max_rows, functions, store, config.strict)
         self._compiled = compile_query(config.query, self.query, self._around)
@@ -93,7 +100,7 @@ class Sql(Transform[SqlConfig]):
     @classmethod
     def remarks(cls, config: SqlConfig, offers: Sequence[Offer] | None) -> Iterator[Remark]:
         text = config.query
-        query = parse(text, strict=config.strict, escapes=config.escapes)
+        query = _read(text, config.strict, config.escapes)
         for at, message in remarks_of(text, query, offers):
             place = SqlError.at(text, at, message)
             yield Remark("query", place.line, place.column, message)
