@@ -119,3 +119,11 @@ def test_what_is_not_there_is_named(cli: Headrace) -> None:
     Path("broken.json").write_text("{")
     assert "broken.json is not JSON" in cli("explain", "p.yaml", "--event", "broken.json").err
     assert cli("explain", "p.yaml", "--set", "x=1").code == 78
+
+
+def test_a_request_that_cannot_be_made_says_why(cli: Headrace) -> None:
+    Path("p.yaml").write_text(CONFIG)
+    sink = 'sinks.shop={type: http, connector: shop, body: "${nope}", missing: error}'
+    argv = ("--rule", "hot", "--payload", '{"temp": 40}', "--clientid", "c1")
+    result = cli("explain", "p.yaml", "--set", sink, *argv)
+    assert "to shop (http): cannot be sent: the event has no value for ${nope}" in result.out
