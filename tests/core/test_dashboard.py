@@ -44,7 +44,7 @@ async def test_what_is_built_is_served_and_may_load_nothing_from_elsewhere(site:
     assert (status, text) == (200, "<title>headrace</title>")
     policy = dict(headers)["Content-Security-Policy"]
     assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
+    assert "script-src 'self';" in policy
     assert "http" not in policy
     assert (await fetch(f"{site}/assets/index-a1.js"))[:2] == (200, "1")
 

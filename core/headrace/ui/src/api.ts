@@ -11,6 +11,8 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly path: string = "",
+    readonly line?: number,
+    readonly column?: number,
   ) {
     super(message);
   }
@@ -53,13 +55,21 @@ function parsed(text: string, type: string): unknown {
 }
 
 function refusal(status: number, document: unknown): ApiError {
-  if (typeof document !== "object" || document === null) return new ApiError(status, "", String(document || `HTTP ${status}`));
-  const { code = "", message = "", path = "" } = document as { code?: string; message?: unknown; path?: string };
-  if (typeof message === "object" && message !== null) {
-    const inner = message as { reason?: string; path?: string };
-    return new ApiError(status, code, inner.reason ?? JSON.stringify(message), inner.path ?? path);
+  if (typeof document !== "object" || document === null) {
+    const offered = status === 404 || status === 405 ? "The API of this headrace does not offer that." : String(document || `HTTP ${status}`);
+    return new ApiError(status, "", offered);
   }
-  return new ApiError(status, code, String(message), path);
+  const { code = "", message = "", path, line, column } = document as Refusal;
+  const said = typeof message === "string" ? message : (message.reason ?? JSON.stringify(message));
+  return new ApiError(status, code, said, path ?? (typeof message === "string" ? "" : (message.path ?? "")), line, column);
+}
+
+interface Refusal {
+  code?: string;
+  message?: string | { reason?: string; path?: string };
+  path?: string;
+  line?: number;
+  column?: number;
 }
 
 const at = (kind: PartKind, name: string, more = ""): string => `${kind}/${encodeURIComponent(name)}${more}`;
@@ -75,3 +85,45 @@ export const enable = (kind: PartKind, name: string, on: boolean): Promise<void>
   request("PUT", at(kind, name, `/enable/${on}`));
 export const start = (kind: PartKind, name: string): Promise<void> => request("POST", at(kind, name, "/start"));
 export const test = (kind: PartKind, options: Options): Promise<Value> => request("POST", `${kind}/test`, options);
+
+// -- dead letters, configuration, plugins --------------------------------------------------------------------------
+
+export interface Letter {
+  offset: number;
+  at: number;
+  sink: string;
+  rule: string;
+  key: string;
+  attempts: number;
+  reason: string;
+  event_id: string;
+  [more: string]: Value;
+}
+
+/** Which letters: those that meet everything given. */
+export type Which = { sink?: string; rule?: string; reason?: string; id?: string };
+
+const query = (given: Record<string, string | number | undefined>): string => {
+  const filled = Object.entries(given).filter(([, value]) => value !== undefined && value !== "");
+  return filled.length ? `?${new URLSearchParams(filled.map(([key, value]) => [key, String(value)]))}` : "";
+};
+
+export const letters = (which: Which, limit: number): Promise<Letter[]> => request("GET", `dead_letters${query({ ...which, limit })}`);
+export const replay = (which: Which): Promise<{ replayed: number; failed: Record<string, string> }> =>
+  request("POST", "dead_letters/replay", which);
+export const purge = (which: Which): Promise<{ purged: number }> => request("POST", "dead_letters/purge", which);
+
+export interface Plugin {
+  name: string;
+  distribution: string;
+  version: string;
+  provides: string[];
+  error: string | null;
+  disabled: boolean;
+}
+export const plugins = (): Promise<Plugin[]> => request("GET", "plugins");
+
+/** Events as they pass a part, from now on; the caller closes it. */
+export function tap(kind: PartKind, name: string, every: number): EventSource {
+  return new EventSource(new URL(`tap${query({ node: `${kind.slice(0, -1)}:${name}`, sample: every })}`, BASE), { withCredentials: true });
+}

@@ -15,6 +15,8 @@ interface Props {
   skip?: Set<string>;
   choices?: Record<string, string[]>;
   problem?: { path: string; message: string } | null;
+  /** Inside a group that may be left out: what it requires is asked for by headrace, not by the browser. */
+  inner?: boolean;
 }
 
 export function Form(props: Props): JSX.Element {
@@ -54,7 +56,7 @@ function Field(props: Props & { name: string; needed: boolean }): JSX.Element {
       <details class="group">
         <summary>{name}</summary>
         <p class="hint">{given.description}</p>
-        <Form {...props} schema={kind.schema} value={isOptions(inner) ? inner : {}} change={(next) => set(Object.keys(next).length ? next : undefined)} />
+        <Form {...props} inner schema={kind.schema} value={isOptions(inner) ? inner : {}} change={(next) => set(Object.keys(next).length ? next : undefined)} />
       </details>
     );
   }
@@ -81,7 +83,7 @@ function Input(props: Props & { name: string; id: string; given: Schema; needed:
   const { name, id, given, set } = props;
   const now = props.value[name];
   const kind = shape(name, given, props.root);
-  const common = { id, "aria-describedby": given.description ? `${id}h` : undefined, required: props.needed };
+  const common = { id, "aria-describedby": given.description ? `${id}h` : undefined, required: props.needed && !props.inner };
   const normal = given.default === undefined || given.default === null ? "" : asText(given.default);
   const offered = props.choices?.[name] ?? (kind.is === "choice" ? kind.choices.map(String) : undefined);
   if (offered) {

@@ -6,12 +6,15 @@ import { signedOut } from "./api";
 import { Empty, Notice, Page, useLoad } from "./parts";
 import { href, route } from "./route";
 import type { PartKind } from "./types";
+import { DeadLetters } from "./pages/dead";
 import { PartDetail } from "./pages/detail";
 import { Flow } from "./pages/flow";
 import { PartList } from "./pages/list";
 import { Overview } from "./pages/overview";
 import { Rules } from "./pages/rules";
+import { Plugins } from "./pages/plugins";
 import { SignIn } from "./pages/signin";
+import { Tap } from "./pages/tap";
 import "./style.css";
 
 const NAV: [string, string][] = [
@@ -21,6 +24,9 @@ const NAV: [string, string][] = [
   ["rules", "Rules"],
   ["sinks", "Sinks"],
   ["flow", "Flow"],
+  ["dead", "Dead letters"],
+  ["tap", "Tap"],
+  ["plugins", "Plugins"],
 ];
 
 /** A page that is loaded when somebody goes there: the editors are most of the dashboard's bytes. */
@@ -61,6 +67,12 @@ function View(): JSX.Element {
       return name ? <RuleEdit key={name} name={name === "new" ? "" : name} /> : <Rules />;
     case "flow":
       return <Flow />;
+    case "dead":
+      return <DeadLetters />;
+    case "tap":
+      return <Tap />;
+    case "plugins":
+      return <Plugins />;
     default:
       return (
         <Page title="Not found">

@@ -51,8 +51,7 @@ export async function checkSql(sql: string): Promise<Problem[]> {
     await request("POST", "rules/test", { sql });
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 400) return [];
-    const place = /line (\d+)(?:, column |:)(\d+)/.exec(error.message);
-    return [{ message: error.message, line: place ? Number(place[1]) : undefined, column: place ? Number(place[2]) : undefined }];
+    return [{ message: error.message, line: error.line, column: error.column }];
   }
   return [];
 }

@@ -17,7 +17,7 @@ export interface Status {
   state: State;
   reason: string;
   since: number;
-  config: { generation: number; since: number; error: string | null; error_at: number | null };
+  config?: { generation: number; since: number; error: string | null; error_at: number | null };
   sources: Record<string, Part>;
   connectors: Record<string, Part>;
   rules: Record<string, Part>;

@@ -26,7 +26,7 @@ interface Node {
 
 export function Flow(): JSX.Element {
   const now = status.value;
-  const rules = useLoad(() => parts("rules"), `${now?.config.generation ?? 0}`);
+  const rules = useLoad(() => parts("rules"), `${now?.config?.generation ?? 0}`);
   if (!now || !rules.value) return <Page title="Flow"><p class="hint">{rules.error || "Loading…"}</p></Page>;
   const tall = Math.max(...KINDS.map((kind) => Object.keys(now[kind]).length), 1);
   const height = tall * (HEIGHT + GAP_Y) + GAP_Y;
@@ -83,8 +83,8 @@ function Box({ node }: { node: Node }): JSX.Element {
   const count = number(part.counters[MAIN[kind]]);
   const waiting = kind === "sinks" ? (part.counters["queuing"] ?? 0) + (part.counters["inflight"] ?? 0) : 0;
   return (
-    <a href={href(kind as PartKind, name)} class={`node ${part.state}`} data-name={name} aria-label={`${kind.slice(0, -1)} ${name}, ${part.state}, ${count} ${TOLD[kind]}`}>
-      <title>{part.reason || part.state}</title>
+    <a href={href(kind as PartKind, name)} class={`node ${part.state}`} data-name={name}>
+      <title>{`${kind.slice(0, -1)}, ${part.state}${part.reason && part.reason !== part.state ? `: ${part.reason}` : ""}: `}</title>
       <rect x={node.x} y={node.y} width={WIDTH} height={HEIGHT} rx="8" />
       <rect class="state" x={node.x} y={node.y} width="5" height={HEIGHT} rx="2.5" />
       <text class="name" x={node.x + 16} y={node.y + 26}>{name.length > 22 ? `${name.slice(0, 21)}…` : name}</text>

@@ -10,7 +10,7 @@ export function Overview(): JSX.Element {
   if (!now) return <Page title="Overview"><p class="hint">Loading…</p></Page>;
   const points = history.value;
   return (
-    <Page title="Overview" lead={<>{now.name}, configuration {now.config.generation}, up since <Ago at={now.since} /></>}>
+    <Page title="Overview" lead={<>{now.name}{now.config && `, configuration ${now.config.generation}`}, up since <Ago at={now.since} /></>}>
       <Verdict now={now} />
       <div class="cards">
         <Figure title="Received" value={total("sources", "received")} rate={totalRate("sources", "received")} />
@@ -37,7 +37,7 @@ export function Overview(): JSX.Element {
 }
 
 function Verdict({ now }: { now: Status }): JSX.Element {
-  const refused = now.config.error;
+  const refused = now.config?.error;
   return (
     <>
       {now.state === "running" ? (
@@ -51,7 +51,7 @@ function Verdict({ now }: { now: Status }): JSX.Element {
       )}
       {refused && (
         <div class="verdict bad" role="alert">
-          <span aria-hidden="true">!</span> <strong>The configuration read <Ago at={now.config.error_at} /> was not applied;</strong> the one before goes on.
+          <span aria-hidden="true">!</span> <strong>The configuration read <Ago at={now.config?.error_at} /> was not applied;</strong> the one before goes on.
           <pre>{refused}</pre>
         </div>
       )}

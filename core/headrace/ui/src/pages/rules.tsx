@@ -11,7 +11,7 @@ export function Rules(): JSX.Element {
   const [error, setError] = useState("");
   const [removing, setRemoving] = useState("");
   const live = status.value?.rules ?? {};
-  const known = useLoad(() => parts("rules"), `${status.value?.config.generation ?? 0}`);
+  const known = useLoad(() => parts("rules"), `${status.value?.config?.generation ?? 0}`);
   const options = new Map((known.value ?? []).map((each): [string, Options] => [String(each["name"]), each]));
   const filter = route.value.query.get("find") ?? "";
   const rows = Object.entries(live).filter(([name]) => `${name} ${sqlOf(options.get(name))}`.toLowerCase().includes(filter.toLowerCase()));
