@@ -104,6 +104,8 @@ class Link:
         self._ticker: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._connack: asyncio.Future[None] = self._loop.create_future()
+        self._full: asyncio.Future[None] = self._loop.create_future()
+        """Done when reading had to pause for the first time."""
         self._answers: dict[int | None, asyncio.Future[list[ReasonCode]]] = {}
         self._pinged_at: float | None = None
         self._read_at = self._heard_at = 0.0  # of anything, of messages
@@ -140,11 +142,28 @@ class Link:
             self._client.drop()
 
     async def _answer(self, future: asyncio.Future[Any], what: str) -> Any:
-        try:
-            async with asyncio.timeout(self._config.connect_timeout):
-                return await future
-        except TimeoutError:
-            raise NotConnected(f"{self._config.url} does not answer to {what}") from None
+        """What the broker answers. It has the time of ``connect_timeout`` from when we last read something."""
+        timeout = self._config.connect_timeout
+        began = time.monotonic()
+        while True:
+            quiet = time.monotonic() - max(began, self._read_at)
+            await asyncio.wait([future], timeout=0.1 if self.incoming.paused else max(0.0, timeout - quiet) + 0.001)
+            if future.done():
+                return future.result()
+            if self.incoming.paused:
+                began = time.monotonic()  # it is our turn, not the broker's
+            elif time.monotonic() - max(began, self._read_at) >= timeout:
+                raise NotConnected(f"{self._config.url} does not answer to {what}")
+
+    async def until_done_or_full(self, task: asyncio.Future[None]) -> None:
+        """Wait for ``task``, but no longer than there is room to read what it waits for."""
+        while not task.done() and not self.incoming.paused:
+            await asyncio.wait([task, self._full], return_when=asyncio.FIRST_COMPLETED)
+
+    def fail(self, why: str) -> None:
+        """Give the connection up."""
+        if self.lost is None:
+            self._break(why)
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._connack.done():
@@ -225,6 +244,8 @@ class Link:
         if self.incoming.held >= self._intake.limit and self.lost is None and not self.incoming.paused:
             self.incoming.pause()
             self._loop.remove_reader(self._fd)
+            if not self._full.done():
+                self._full.set_result(None)
 
     def go_on(self) -> None:
         """There is room again: read on."""

@@ -62,17 +62,34 @@ class Mqtt(Source[MqttConfig]):
         await asyncio.sleep(self._last_connect + pause - time.monotonic())
         link = await self._connect()
         self._last_connect = time.monotonic()
+        joining = asyncio.ensure_future(self._join(link))
         try:
-            problems = await self._subscribe(link)
+            await link.until_done_or_full(joining)
+            if joining.done():
+                joining.result()
             if link.lost is not None:  # in the very read that brought the answer
                 raise NotConnected(f"{self.config.url}: {link.lost}")
         except BaseException:
+            joining.cancel()
             link.close()
             raise
         link.on_lost = self._lost
+        if not joining.done():
+            # the broker's answer is behind more messages than we hold: the engine has to read before it can come
+            self._tell(link, [])
+            joining.add_done_callback(lambda task: self._joined_late(link, task))
+
+    async def _join(self, link: Link) -> None:
+        """Subscribe, and tell what is not as it should be."""
+        problems = await self._subscribe(link)
         if rival := self._rivals.problem(time.monotonic()):
             problems.append(rival)
-        self._tell(link, problems)
+        if link.lost is None:
+            self._tell(link, problems)
+
+    def _joined_late(self, link: Link, joining: asyncio.Future[None]) -> None:
+        if not joining.cancelled() and (error := joining.exception()) is not None:
+            link.fail(str(error))
 
     def _tell(self, link: Link, problems: list[str]) -> None:
         where = f"{self.config.url}, MQTT {'5' if link.version == 5 else '3.1.1'}"
