@@ -236,6 +236,21 @@ async def test_not_reading_holds_the_broker_back_in_bounded_memory(mosquitto, su
     assert reader.source._intake.held == 0
 
 
+async def test_more_messages_waiting_than_the_buffer_holds_do_not_hinder_a_restart(mosquitto, subscribe, publish):
+    broker = await mosquitto("max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0")
+    options = {"buffer": "64KB", "receive_maximum": 65535, "connect_timeout": "3s"}
+    reader = await subscribe(broker, **options)
+    await reader.close()
+    await publish(broker, [("t/1", b"x" * 5000 + b"%d" % n) for n in range(400)])
+    reader = await subscribe(broker, **options)  # the answer to SUBSCRIBE stands behind them
+    assert reader.source._link.incoming.paused
+    reader.start()
+    await reader.arrived(400)
+    assert [payload[5000:] for payload in reader.payloads] == numbers(0, 400)
+    await publish(broker, [("t/1", "x" * 5000 + "more")])
+    await reader.arrived(401)
+
+
 async def test_receive_maximum_holds_the_broker_back(mosquitto, subscribe, publish):
     broker = await mosquitto()
     reader = await subscribe(broker, receive_maximum=5)
