@@ -74,6 +74,7 @@ class Link:
     ) -> None:
         self.lost: str | None = None
         """Why it is no more, once it is."""
+        self.ended: Lost | None = None
         self.on_lost: Callable[[Lost], None] = lambda lost: None
         self.on_dropped: Callable[[bytes], None] | None = None
         """Takes what Mosquitto says it has dropped; None if that is an event."""
@@ -315,7 +316,8 @@ class Link:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # nobody may be waiting for it
-        self.on_lost(Lost(error, taken_over, closed))
+        self.ended = Lost(error, taken_over, closed)
+        self.on_lost(self.ended)
 
     def _break(self, why: str) -> None:
         self._gone(why)

@@ -67,25 +67,26 @@ class Mqtt(Source[MqttConfig]):
             await link.until_done_or_full(joining)
             if joining.done():
                 joining.result()
-            if link.lost is not None:  # in the very read that brought the answer
-                raise NotConnected(f"{self.config.url}: {link.lost}")
+                return
         except BaseException:
             joining.cancel()
             link.close()
             raise
         link.on_lost = self._lost
-        if not joining.done():
-            # the broker's answer is behind more messages than we hold: the engine has to read before it can come
-            self._tell(link, [])
-            joining.add_done_callback(lambda task: self._joined_late(link, task))
+        # the broker's answer is behind more messages than we hold: the engine has to read before it can come
+        self._tell(link, [])
+        joining.add_done_callback(lambda task: self._joined_late(link, task))
 
     async def _join(self, link: Link) -> None:
         """Subscribe, and tell what is not as it should be."""
         problems = await self._subscribe(link)
+        link.on_lost = self._lost
+        if link.ended is not None:  # since the answer came
+            self._lost(link.ended)
+            return
         if rival := self._rivals.problem(time.monotonic()):
             problems.append(rival)
-        if link.lost is None:
-            self._tell(link, problems)
+        self._tell(link, problems)
 
     def _joined_late(self, link: Link, joining: asyncio.Future[None]) -> None:
         if not joining.cancelled() and (error := joining.exception()) is not None:

@@ -486,7 +486,11 @@ async def test_an_old_broker_that_ends_every_connection_at_once_points_to_the_cl
         await peer.accept(CONNACK_4)
         peer.close()
 
-    one = await run(*[broker] * 4, version="3.1.1")
+    async def patient(peer):
+        await peer.accept(CONNACK_4)
+        await closed(peer)
+
+    one = await run(*[broker] * 3, patient, version="3.1.1")
     for _ in range(3):
         await one.open()
         with pytest.raises(NotConnected) as caught:
