@@ -49,7 +49,8 @@ def check_model(model: type[ComponentConfig], not_secret: frozenset[str] = froze
         where = inner.__name__
         for name, field in inner.model_fields.items():
             assert field.description, f"{where}.{name} has no description"
-            hidden = "Secret" in repr(field.annotation) or name in not_secret
+            group = any(issubclass(one, BaseModel) for one in _classes(field.annotation))  # looked at by itself
+            hidden = group or "Secret" in repr(field.annotation) or name in not_secret
             assert hidden or not _SECRET.search(name), f"{where}.{name} looks like a secret; make it a SecretStr"
         assert inner.model_config.get("frozen"), f"{where} can be changed"
         assert inner.model_config.get("extra") == "forbid", f"{where} takes unknown options"
@@ -60,6 +61,13 @@ def check_model(model: type[ComponentConfig], not_secret: frozenset[str] = froze
         assert "extra_forbidden" in kinds, f"{model.__name__} takes unknown options"
     else:
         raise AssertionError(f"{model.__name__} takes unknown options")
+
+
+def _classes(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    if inspect.isclass(annotation):
+        return [annotation]
+    return [one for part in get_args(annotation) for one in _classes(part)]
 
 
 def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
