@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Any
 
+from headrace import NotConnected
 from headrace_plugins.mqtt.client import PahoClient, Transport, connect_properties
 from headrace_plugins.mqtt.config import MqttConfig, TlsOptions
 
-__all__ = ["TRANSPORTS", "dial", "in_words"]
+__all__ = ["TRANSPORTS", "reach"]
 
 TRANSPORTS: dict[str, Transport] = {
     "mqtt": "tcp",
@@ -20,7 +22,28 @@ TRANSPORTS: dict[str, Transport] = {
 """paho's words for the schemes of our URLs."""
 
 
-def dial(client: PahoClient, config: MqttConfig) -> None:
+async def reach(client: PahoClient, config: MqttConfig) -> Any:
+    """Connect, on a thread; the socket. NotConnected says why it did not work."""
+    dialling = asyncio.get_running_loop().run_in_executor(None, _dial, client, config)
+    try:
+        await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        dialling.add_done_callback(lambda done: _abandon(client, done))
+        raise
+    except (OSError, ValueError) as error:
+        raise NotConnected(f"cannot connect to {config.url}: {_in_words(error)}") from error
+    sock = client.socket()
+    if sock is None:
+        raise NotConnected(f"cannot connect to {config.url}: the connection broke")
+    return sock
+
+
+def _abandon(client: PahoClient, dialling: asyncio.Future[None]) -> None:
+    if not dialling.cancelled() and dialling.exception() is None:
+        client.drop()
+
+
+def _dial(client: PahoClient, config: MqttConfig) -> None:
     """Make the connection and send CONNECT. It blocks. OSError or ValueError if it did not work."""
     client.connect_timeout = config.connect_timeout
     if config.username is not None:
@@ -82,8 +105,8 @@ def _tls_context(config: MqttConfig) -> _TlsContext:
     return context
 
 
-def in_words(error: Exception) -> str:
-    """An error of ``dial`` in plain words."""
+def _in_words(error: Exception) -> str:
+    """An error of ``_dial`` in plain words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:

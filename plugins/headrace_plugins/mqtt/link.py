@@ -15,7 +15,7 @@ from headrace import Event, NotConnected, now_ms
 from headrace_plugins._mqtt.intake import Chunk, Incoming, Intake
 from headrace_plugins.mqtt.client import PahoClient, subscribe_properties
 from headrace_plugins.mqtt.config import MqttConfig
-from headrace_plugins.mqtt.dial import TRANSPORTS, dial, in_words
+from headrace_plugins.mqtt.dial import TRANSPORTS, reach
 from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, identifier
 
 __all__ = ["Link", "Lost", "NoAnswer", "WrongVersion"]
@@ -42,6 +42,7 @@ class NoAnswer(NotConnected):
 class Lost(NamedTuple):
     """How a link ended."""
 
+    why: str
     error: NotConnected
     taken_over: bool
     closed: bool
@@ -72,8 +73,6 @@ class Link:
         make: MakeEvent,
         after: Link | None,
     ) -> None:
-        self.lost: str | None = None
-        """Why it is no more, once it is."""
         self.ended: Lost | None = None
         self.on_lost: Callable[[Lost], None] = lambda lost: None
         self.on_dropped: Callable[[bytes], None] | None = None
@@ -105,7 +104,7 @@ class Link:
         self._ticker: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._connack: asyncio.Future[None] = self._loop.create_future()
-        self._full: asyncio.Future[None] = self._loop.create_future()
+        self.full: asyncio.Future[None] = self._loop.create_future()
         """Done when reading had to pause for the first time."""
         self._answers: dict[int | None, asyncio.Future[list[ReasonCode]]] = {}
         self._pinged_at: float | None = None
@@ -117,54 +116,34 @@ class Link:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_socket_close = self._on_socket_close
 
+    @property
+    def lost(self) -> str | None:
+        """Why it is no more, once it is."""
+        return None if self.ended is None else self.ended.why
+
     # -- connecting --------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
         """Connect and wait for the broker's consent. NotConnected says why it did not work."""
-        dialling = self._loop.run_in_executor(None, dial, self._client, self._config)
-        try:
-            await asyncio.shield(dialling)
-        except asyncio.CancelledError:
-            dialling.add_done_callback(self._abandon)
-            raise
-        except (OSError, ValueError) as error:
-            raise NotConnected(f"cannot connect to {self._config.url}: {in_words(error)}") from error
-        sock = self._client.socket()
-        if sock is None:
-            raise NotConnected(f"cannot connect to {self._config.url}: the connection broke")
+        sock = await reach(self._client, self._config)
         self._fd = sock.fileno()
         self._watch()
         self._loop.add_reader(self._fd, self._readable)
         self._ticker = self._loop.call_later(TICK, self._tick)
         await self._answer(self._connack, "the connection")
 
-    def _abandon(self, dialling: asyncio.Future[None]) -> None:
-        if not dialling.cancelled() and dialling.exception() is None:
-            self._client.drop()
-
     async def _answer(self, future: asyncio.Future[Any], what: str) -> Any:
         """What the broker answers. It has the time of ``connect_timeout`` from when we last read something."""
-        timeout = self._config.connect_timeout
-        began = time.monotonic()
-        while True:
-            quiet = time.monotonic() - max(began, self._read_at)
-            await asyncio.wait([future], timeout=0.1 if self.incoming.paused else max(0.0, timeout - quiet) + 0.001)
-            if future.done():
-                return future.result()
+        since = time.monotonic()
+        while not future.done():
+            now = time.monotonic()
             if self.incoming.paused:
-                began = time.monotonic()  # it is our turn, not the broker's
-            elif time.monotonic() - max(began, self._read_at) >= timeout:
+                since = now  # it is our turn, not the broker's
+            left = max(since, self._read_at) + self._config.connect_timeout - now
+            if left <= 0:
                 raise NotConnected(f"{self._config.url} does not answer to {what}")
-
-    async def until_done_or_full(self, task: asyncio.Future[None]) -> None:
-        """Wait for ``task``, but no longer than there is room to read what it waits for."""
-        while not task.done() and not self.incoming.paused:
-            await asyncio.wait([task, self._full], return_when=asyncio.FIRST_COMPLETED)
-
-    def fail(self, why: str) -> None:
-        """Give the connection up."""
-        if self.lost is None:
-            self._break(why)
+            await asyncio.wait([future], timeout=min(left, TICK))
+        return future.result()
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._connack.done():
@@ -239,14 +218,14 @@ class Link:
             while client.pending():
                 client.loop_read()
         except Exception as error:  # noqa: BLE001 - on malformed packets paho raises whatever comes
-            self._break(f"what the broker sent makes no sense: {type(error).__name__}: {error}")
+            self.fail(f"what the broker sent makes no sense: {type(error).__name__}: {error}")
             return
         self._watch()
         if self.incoming.held >= self._intake.limit and self.lost is None and not self.incoming.paused:
             self.incoming.pause()
             self._loop.remove_reader(self._fd)
-            if not self._full.done():
-                self._full.set_result(None)
+            if not self.full.done():
+                self.full.set_result(None)
 
     def go_on(self) -> None:
         """There is room again: read on."""
@@ -285,9 +264,9 @@ class Link:
         elif self._pinged_at is None:
             self._pinged_at = now
         elif now - self._pinged_at >= self._config.ping_timeout:
-            self._break("the broker does not answer pings")
+            self.fail("the broker does not answer pings")
         if self._config.stale_after is not None and now - self._heard_at >= self._config.stale_after:
-            self._break(f"no message for {self._config.stale_after:g} s (`stale_after`)")
+            self.fail(f"no message for {self._config.stale_after:g} s (`stale_after`)")
 
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
         if self._fd >= 0:
@@ -304,22 +283,22 @@ class Link:
             self._gone("the connection broke", closed=True)
 
     def _gone(self, why: str, *, taken_over: bool = False, closed: bool = False) -> None:
-        if self.lost is not None:
+        if self.ended is not None:
             return
-        self.lost = why
         self.incoming.forget()
         if self._ticker is not None:
             self._ticker.cancel()
         error = (NoAnswer if closed and self.accepted_at is None else NotConnected)(f"{self._config.url}: {why}")
+        self.ended = Lost(why, error, taken_over, closed)
         waiting: list[asyncio.Future[Any]] = [self._connack, *self._answers.values()]
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # nobody may be waiting for it
-        self.ended = Lost(error, taken_over, closed)
         self.on_lost(self.ended)
 
-    def _break(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """Give the connection up."""
         self._gone(why)
         self._on_socket_close(None, None, None)
         self._client.drop()
@@ -417,4 +396,4 @@ class Link:
 
     def refuse(self) -> None:
         # after a new connection the broker sends again what was not acknowledged
-        self._break("the stream did not take a message; connecting anew to get it again")
+        self.fail("the stream did not take a message; connecting anew to get it again")

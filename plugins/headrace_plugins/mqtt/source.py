@@ -64,7 +64,7 @@ class Mqtt(Source[MqttConfig]):
         self._last_connect = time.monotonic()
         joining = asyncio.ensure_future(self._join(link))
         try:
-            await link.until_done_or_full(joining)
+            await asyncio.wait([joining, link.full], return_when=asyncio.FIRST_COMPLETED)
             if joining.done():
                 joining.result()
                 return
@@ -72,9 +72,8 @@ class Mqtt(Source[MqttConfig]):
             joining.cancel()
             link.close()
             raise
-        link.on_lost = self._lost
         # the broker's answer is behind more messages than we hold: the engine has to read before it can come
-        self._tell(link, [])
+        link.on_lost = self._lost
         joining.add_done_callback(lambda task: self._joined_late(link, task))
 
     async def _join(self, link: Link) -> None:
@@ -89,7 +88,7 @@ class Mqtt(Source[MqttConfig]):
         self._tell(link, problems)
 
     def _joined_late(self, link: Link, joining: asyncio.Future[None]) -> None:
-        if not joining.cancelled() and (error := joining.exception()) is not None:
+        if not joining.cancelled() and (error := joining.exception()) is not None and link.ended is None:
             link.fail(str(error))
 
     def _tell(self, link: Link, problems: list[str]) -> None:

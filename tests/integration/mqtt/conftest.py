@@ -93,7 +93,7 @@ class Reader:
         await self.stop()
         link = self.source._link
         if link is not None and link.lost is None:
-            link._break("killed")
+            link.fail("killed")
 
     async def close(self) -> None:
         await self.stop()

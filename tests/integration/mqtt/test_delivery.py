@@ -103,7 +103,7 @@ async def test_a_broken_connection_brings_nothing_twice(mosquitto, subscribe, pu
     for _, settle in reader.unsettled[:half]:
         settle(None)
     await asyncio.sleep(0.05)  # the answers are on their way
-    reader.source._link._break("cut")
+    reader.source._link.fail("cut")
     await reader.until(lambda: reader.source._link.lost is None)
     await publish(broker, 100, qos, first=100)
     await reader.arrived(200)
@@ -126,7 +126,7 @@ async def test_a_second_break_before_it_was_settled_brings_nothing_twice(mosquit
     await publish(broker, 20)
     await reader.arrived(20)
     for _ in range(3):
-        reader.source._link._break("cut")
+        reader.source._link.fail("cut")
         await reader.until(lambda: reader.source._link.lost is None)
         await reader.until(lambda: reader.source._link.incoming.unacked == 20)
     assert len(reader.events) == 20
@@ -190,7 +190,7 @@ async def test_retained_messages_come_with_the_first_subscription_only(mosquitto
     reader.start()
     (event,) = await reader.arrived(1)
     assert event["flags"]["retain"]
-    reader.source._link._break("cut")
+    reader.source._link.fail("cut")
     await reader.until(lambda: reader.source._link.lost is None)
     await publish(broker, 1)
     await reader.arrived(2)

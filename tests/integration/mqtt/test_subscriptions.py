@@ -35,7 +35,7 @@ async def test_copies_are_told_over_a_broken_connection_too(mosquitto, subscribe
     reader.start(settle=False)
     await publish(broker, [("a/b", str(n)) for n in range(20)])
     await reader.arrived(20)
-    reader.source._link._break("cut")
+    reader.source._link.fail("cut")
     await reader.until(lambda: reader.source._link.lost is None)
     for _, settle in reader.unsettled:
         settle(None)
@@ -62,7 +62,7 @@ async def test_retained_messages_come_as_often_as_asked(
     await reader.until(lambda: "live" in reader.payloads)
     assert reader.payloads.count("kept") == first
     reader.events.clear()
-    reader.source._link._break("cut")
+    reader.source._link.fail("cut")
     await reader.until(lambda: reader.source._link.lost is None)
     await publish(broker, [("t/1", "live")])
     await reader.until(lambda: "live" in reader.payloads)

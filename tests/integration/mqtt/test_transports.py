@@ -26,7 +26,7 @@ async def check(reader, publish, way) -> None:
     await reader.arrived(201)
     assert reader.payloads == ["x" * 100_000, *map(str, range(200))]
     assert reader.state[0] == "running"
-    reader.source._link._break("cut")
+    reader.source._link.fail("cut")
     await reader.until(lambda: reader.source._link.lost is None)
     await publish(way.plain, [("t/1", "after")])
     await reader.arrived(202)
