@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
-__all__ = ["MESSAGE", "TopicIndex", "event_names", "event_topics", "matches", "overlap", "problem"]
+__all__ = [
+    "EVENTS", "MESSAGE", "TopicIndex", "event_named", "event_names", "event_topics",
+    "matches", "overlap", "problem",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -151,6 +154,29 @@ class TopicIndex(Generic[T]):
                 self._known.clear()
             self._known[topic] = found
         return found
+
+    def meeting(self, filter: str) -> tuple[T, ...]:
+        """Every value whose filter has a topic in common with this one (``overlap``), in the order they were added."""
+        values: dict[int, T] = {}
+        self._meet(self._root, filter.split("/"), 0, values)
+        return tuple(sorted(values.values(), key=lambda value: self._order[id(value)]))
+
+    def _meet(self, node: _Node[T], levels: list[str], i: int, out: dict[int, T], top: bool = True) -> None:
+        level = levels[i] if i < len(levels) else None
+        system = top and levels[0][:1] == "$"
+        found = node.rest if not system else []
+        if level is None or level == "#":
+            found = [*found, *node.here]
+        out.update((id(value), value) for value in found)
+        if level is None:
+            return
+        if level in ("+", "#"):  # no wildcard reaches below $SYS and its like
+            below = [child for name, child in node.children.items() if not (top and name[:1] == "$")]
+        else:
+            names = (level,) if system else (level, "+")
+            below = [child for name in names if (child := node.children.get(name)) is not None]
+        for child in below:
+            self._meet(child, levels, i if level == "#" else i + 1, out, top=False)
 
     def _walk(self, node: _Node[T], levels: list[str], i: int, system: bool, out: dict[int, T]) -> None:
         wild = not (system and i == 0)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from headrace.topics import event_topics, matches, overlap
+from headrace.topics import TopicIndex, event_topics, matches, overlap
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,8 @@ def test_two_filters_overlap_if_some_topic_matches_both() -> None:
     matched = {filter: {topic for topic in topics if matches(filter, topic)} for filter in filters}
     for one, other in itertools.product(filters, repeat=2):
         assert overlap(one, other) == bool(matched[one] & matched[other]), (one, other)
+    index: TopicIndex[str] = TopicIndex()
+    for filter in filters:
+        index.add(filter, filter)
+    for one in filters:
+        assert index.meeting(one) == tuple(other for other in filters if overlap(one, other)), one

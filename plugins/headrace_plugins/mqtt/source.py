@@ -17,7 +17,7 @@ from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
 from headrace_plugins.mqtt.events import Derived, adapter_of
 from headrace_plugins.mqtt.rivals import Rivals
-from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, Remembered, overlapping, without_covered
+from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, Remembered, of_group, overlapping, without_covered
 
 if TYPE_CHECKING:  # paho is imported when a source opens
     from paho.mqtt.reasoncodes import ReasonCode
@@ -51,7 +51,7 @@ class Mqtt(Source[MqttConfig]):
         if config.events is not None:
             return None  # which columns they have differs from broker to broker
         columns = COLUMNS | {"clientid"} if config.clientid else COLUMNS
-        return Offer(columns, tuple(map(_of_group, config.topics)) if config.topics else ("#", "$SYS/#"))
+        return Offer(columns, tuple(of_group(each)[1] for each in config.topics) if config.topics else ("#", "$SYS/#"))
 
     async def open(self) -> None:
         if self._intake is None:
@@ -266,11 +266,6 @@ class Mqtt(Source[MqttConfig]):
             if lost:
                 self.ctx.metrics.add("dropped.shutdown", lost)
         self.ctx.status.set("stopped")
-
-
-def _of_group(filter: str) -> str:
-    """What a shared subscription, ``$share/GROUP/FILTER``, is to."""
-    return filter.split("/", 2)[2] if filter.startswith("$share/") and filter.count("/") > 1 else filter
 
 
 def _of_messages(filters: Iterable[str]) -> list[str]:

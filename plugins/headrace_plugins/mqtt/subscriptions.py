@@ -12,7 +12,7 @@ from typing import Any
 from headrace import topics
 from headrace_plugins._mqtt.framing import MAX_VARINT
 
-__all__ = ["DROPPED", "Copies", "Remembered", "identifier", "overlapping", "without_covered"]
+__all__ = ["DROPPED", "Copies", "Remembered", "identifier", "of_group", "overlapping", "without_covered"]
 
 DROPPED = "$SYS/broker/publish/messages/dropped"
 """Where Mosquitto counts what it dropped."""
@@ -23,37 +23,33 @@ WINDOW = 256
 def without_covered(filters: Iterable[str]) -> tuple[str, ...]:
     """The filters without those that another one includes, which would bring messages twice from some brokers."""
     wanted = sorted(set(filters))
-    return tuple(one for one in wanted if not any(other != one and _covers(other, one) for other in wanted))
+    index: topics.TopicIndex[str] = topics.TopicIndex()
+    for one in wanted:
+        if not one.startswith("$share/"):  # a group of its own
+            index.add(one, one)
 
+    def covered(narrow: str) -> bool:
+        wider = [wide for wide in index.match(narrow) if wide.endswith("#") or not narrow.endswith("#")]
+        return any(wide != narrow for wide in wider)
 
-def _covers(wide: str, narrow: str) -> bool:
-    if narrow.startswith("$share/") or wide.startswith("$share/"):
-        return False  # a group of its own
-    return topics.matches(wide, narrow) and (not narrow.endswith("#") or wide.endswith("#"))
+    return tuple(one for one in wanted if one.startswith("$share/") or not covered(one))
 
 
 def overlapping(filters: Sequence[str]) -> list[str]:
-    """Those that share topics with another one. Some brokers send such a message once for each."""
-    levels = [filter.split("/") for filter in filters]
-    return [
-        filters[i]
-        for i in range(len(filters))
-        if any(i != j and _meet(levels[i], levels[j]) for j in range(len(filters)))
-    ]
+    """Those that share topics with another one of their group. Some brokers send such a message once for each."""
+    named = [of_group(filter) for filter in filters]
+    groups: dict[str, topics.TopicIndex[str]] = {}
+    for group, filter in named:
+        groups.setdefault(group, topics.TopicIndex()).add(filter, filter)
+    return [one for one, (group, filter) in zip(filters, named, strict=True) if len(groups[group].meeting(filter)) > 1]
 
 
-def _meet(a: list[str], b: list[str]) -> bool:
-    if "$share" in (a[0], b[0]):
-        return a[:2] == b[:2] and _meet(a[2:], b[2:])
-    if a[0] != b[0] and "$" in (a[0][:1], b[0][:1]):
-        return False  # wildcards do not reach below $SYS and its like
-    for x, y in zip(a, b, strict=False):
-        if "#" in (x, y):
-            return True
-        if x != y and "+" not in (x, y):
-            return False
-    rest = a[len(b) :] or b[len(a) :]
-    return rest in ([], ["#"])
+def of_group(filter: str) -> tuple[str, str]:
+    """Group and filter of a shared subscription, ``$share/GROUP/FILTER``; of any other, no group and itself."""
+    if not filter.startswith("$share/") or filter.count("/") < 2:
+        return "", filter
+    _, group, rest = filter.split("/", 2)
+    return group, rest
 
 
 def identifier(filter: str) -> int:
