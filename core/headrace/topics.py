@@ -6,10 +6,12 @@ begins with a wildcard does not match a topic that begins with ``$``.
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
+
+from pydantic import AfterValidator
 
 __all__ = [
-    "EVENTS", "MESSAGE", "TopicIndex", "event_named", "event_names", "event_topics",
+    "EVENTS", "MESSAGE", "TopicFilter", "TopicFilters", "TopicIndex", "event_named", "event_names", "event_topics",
     "matches", "overlap", "problem",
 ]  # fmt: skip
 
@@ -59,6 +61,20 @@ def problem(filter: str) -> str | None:
             return "'+' must be a whole level"
     return None
 
+
+def _checked(filter: str) -> str:
+    if why := problem(filter):
+        raise ValueError(f"{filter!r}: {why}")
+    return filter
+
+
+def _all_checked(filters: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_checked, filters))
+
+
+TopicFilter = Annotated[str, AfterValidator(_checked)]
+TopicFilters = Annotated[tuple[str, ...], AfterValidator(_all_checked)]
+"""Types of options that hold topic filters."""
 
 MESSAGE: Final = "message.publish"
 """The event that a published message is: in FROM its topic stands for it."""

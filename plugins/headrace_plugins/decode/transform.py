@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from headrace import Batch, ComponentConfig, Context, Inputs, Output, Transform, topics
+from headrace import Batch, ComponentConfig, Context, Inputs, Output, Transform
+from headrace.topics import TopicFilters
 from headrace_plugins.decode import devices, values
 from headrace_plugins.decode.sparkplug import Aliases, sparkplug
 
@@ -27,7 +28,7 @@ class DecodeConfig(ComponentConfig):
         description="What the payload is. json, msgpack and cbor decode it; raw makes base64 of it; the others add "
         "columns: sparkplug (B), ttn (The Things Stack v3), tasmota, zigbee2mqtt."
     )
-    topics: tuple[str, ...] | None = Field(
+    topics: TopicFilters | None = Field(
         None, description="Topic filters of the messages to decode; default: those the format has, else all."
     )
 
@@ -36,14 +37,6 @@ class DecodeConfig(ComponentConfig):
     def _is_installed(cls, value: str) -> str:
         if value == "cbor":
             values.needs_cbor()
-        return value
-
-    @field_validator("topics")
-    @classmethod
-    def _are_filters(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for filter in value or ():
-            if why := topics.problem(filter):
-                raise ValueError(f"{filter!r}: {why}")
         return value
 
 

@@ -9,7 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from headrace import ComponentConfig, Duration, Size, topics
+from headrace import ComponentConfig, Duration, Size
+from headrace.topics import TopicFilters
 from headrace_plugins.mqtt.clientid import parse_mapping
 from headrace_plugins.mqtt.events.options import EventsOptions
 
@@ -59,7 +60,7 @@ class MqttConfig(ComponentConfig):
         None, description="MQTT version. Default: 5, or 3.1.1 if the broker does not know 5."
     )
     qos: Literal[0, 1, 2] = Field(1, description="Quality of service to subscribe with.")
-    topics: tuple[str, ...] | None = Field(
+    topics: TopicFilters | None = Field(
         None, description="Topic filters to subscribe to. Default: those the rules read FROM."
     )
     retained: Literal["new_only", "all", "ignore"] = Field(
@@ -129,14 +130,6 @@ class MqttConfig(ComponentConfig):
         for name, secret in value.items():
             if not _HEADER.match(name) or re.search(r"[\x00-\x1f\x7f]", secret.get_secret_value()):
                 raise ValueError(f"{name!r} is no header, or its value has control characters")
-        return value
-
-    @field_validator("topics")
-    @classmethod
-    def _are_filters(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for filter in value or ():
-            if why := topics.problem(filter):
-                raise ValueError(f"{filter!r}: {why}")
         return value
 
     @field_validator("clientid")

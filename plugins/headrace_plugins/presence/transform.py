@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace import Batch, ComponentConfig, Context, Duration, Event, Inputs, Output, Transform, now_ms, topics
+from headrace import Batch, ComponentConfig, Context, Duration, Event, Inputs, Output, Transform, now_ms
 from headrace.components import Explanation
+from headrace.topics import TopicFilters
 from headrace_plugins.presence.devices import Device, Devices
 
 _CONNECTED, _DISCONNECTED = "$events/client_connected", "$events/client_disconnected"
@@ -23,7 +24,7 @@ class PresenceConfig(ComponentConfig):
     """Options of ``presence``."""
 
     events: bool = Field(True, description="Read the client events: a connection is online, its end offline.")
-    topics: tuple[str, ...] = Field(
+    topics: TopicFilters = Field(
         (), description="Topic filters of messages that are signs of life, or say online or offline themselves."
     )
     device: str = Field(
@@ -43,14 +44,6 @@ class PresenceConfig(ComponentConfig):
         None, ge=1, description="A device of which nothing was heard for so long is offline."
     )
     max_devices: int = Field(100_000, ge=1, description="Devices to know of, at most; further ones are refused.")
-
-    @field_validator("topics")
-    @classmethod
-    def _are_filters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for filter in value:
-            if why := topics.problem(filter):
-                raise ValueError(f"{filter!r}: {why}")
-        return value
 
     @field_validator("device")
     @classmethod

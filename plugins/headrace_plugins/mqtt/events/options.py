@@ -6,14 +6,15 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace import ComponentConfig, topics
+from headrace import ComponentConfig
+from headrace.topics import TopicFilter
 from headrace_plugins.mqtt.clientid import parse_mapping
 
 
 class StatusTopic(ComponentConfig):
     """A topic on which devices say whether they are there, by a last will and a birth message."""
 
-    topic: str = Field(description="Topic filter of the messages.", examples=["plant/+/status"])
+    topic: TopicFilter = Field(description="Topic filter of the messages.", examples=["plant/+/status"])
     clientid: str = Field("topic[2]", description="Which device it is: topic[2], payload.PATH or user_property.NAME.")
     path: str | None = Field(None, description="Where in a JSON payload the state is; default: `state`, if it is JSON.")
     online: tuple[str, ...] = Field(
@@ -24,13 +25,6 @@ class StatusTopic(ComponentConfig):
         ("offline", "0", "false", "disconnected", "lost"),
         description="What says that it is gone; anything else is no event.",
     )
-
-    @field_validator("topic")
-    @classmethod
-    def _is_filter(cls, value: str) -> str:
-        if why := topics.problem(value):
-            raise ValueError(f"{value!r}: {why}")
-        return value
 
     @field_validator("clientid")
     @classmethod
