@@ -28,6 +28,7 @@ class Trial:
         self._registry = registry
         self._log = log or logging.getLogger("headrace.trial")
         self._made: dict[tuple[str, str], Component[Any]] = {}
+        self._up: set[Component[Any]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -44,7 +45,7 @@ class Trial:
         """Try a connector's way to its peer, stage by stage. ``name``: of a connector, or of a sink with its own."""
         connector = self._connector(self._connector_spec(name))
         try:
-            await connector.open()
+            await self._open(connector)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
             return [TestStep("open", ok=False, detail=describe(exc))]
         return await connector.test()
@@ -125,9 +126,6 @@ class Trial:
 
     async def _sink(self, name: str) -> Sink[Any]:
         """The sink of this name, open."""
-        made = self._made.get(("sinks", name))
-        if isinstance(made, Sink):
-            return made
         spec = self._spec.sinks.get(name)
         if spec is None:
             raise HeadraceError(f"there is no sink {name!r}; there is {', '.join(self._spec.sinks) or 'none'}")
@@ -137,11 +135,16 @@ class Trial:
         sink: Sink[Any] = self._make(spec.cls, spec.config, "sinks", name, broken=spec.broken, connector=connector)
         try:
             if connector is not None:
-                await connector.open()
-            await sink.open()
+                await self._open(connector)
+            await self._open(sink)
         except Exception as exc:
             raise HeadraceError(f"sink {name!r} cannot be opened: {describe(exc)}") from exc
         return sink
+
+    async def _open(self, component: Component[Any]) -> None:
+        if component not in self._up:
+            await component.open()
+            self._up.add(component)
 
     def _make(
         self,
@@ -153,6 +156,9 @@ class Trial:
         broken: str | None = None,
         connector: Connector[Any] | None = None,
     ) -> Any:
+        """The component; a connector or a sink is made once."""
+        if (kind, name) in self._made:
+            return self._made[kind, name]
         if cls is None or broken:
             raise HeadraceError(f"{kind}.{name} cannot run: {broken or 'its plugin is missing'}")
         ctx = Context(name, self._spec.name, self._log, connector=connector, functions=self._registry.functions)
