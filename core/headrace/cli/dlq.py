@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli import state
-from headrace.cli.output import Commands, command, table
+from headrace.cli.output import Commands, command, printable, table
 from headrace.config import Checked, check
 from headrace.errors import HeadraceError
 from headrace.events import Event, json_bytes, now_ms
@@ -114,11 +114,7 @@ def _ls(args: argparse.Namespace, letters: Iterator[dict[str, Any]]) -> int:
 
 def _row(letter: dict[str, Any]) -> list[str]:
     shown = [letter.get(key, "") for key in ("rule", "sink", "key", "attempts", "reason")]
-    return [str(letter["offset"]), state.when(letter["at"]), *(_printable(str(each)) for each in shown)]
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return [str(letter["offset"]), state.when(letter["at"]), *(printable(str(each)) for each in shown)]
 
 
 def _show(args: argparse.Namespace, letters: Iterator[dict[str, Any]]) -> int:
@@ -170,7 +166,7 @@ def _page(letter: dict[str, Any], rendered: dict[str, Any]) -> str:
         f"    now {key}: {value if isinstance(value, str) else json_bytes(value).decode()}"
         for key, value in rendered.items()
     ]
-    return "\n".join(_printable(line) for line in lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 # -- changing ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["Commands", "command", "print_json", "table"]
+__all__ = ["Commands", "command", "print_json", "printable", "table"]
 
 Commands = Any  # argparse gives the type of its subparsers no public name
 
@@ -28,6 +28,11 @@ def command(
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def printable(text: str) -> str:
+    """The text, with a question mark for what would move the cursor or colour the line."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def table(rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.output import Commands, command, print_json, table
+from headrace.cli.output import Commands, command, print_json, printable, table
 from headrace.config import identify
 from headrace.config.paths import log_directory, runtime_dir, status_socket, user_state
 from headrace.errors import HeadraceError
@@ -135,7 +135,7 @@ def _log(args: argparse.Namespace) -> int:
         return 0
     rows = [
         [when(e["at"] * 1000), e["event"], str(e["attempt"]), e["outcome"], str(e["status"] or ""),
-         f"{e['seconds'] * 1000:.1f} ms", "".join(c if c.isprintable() else "?" for c in e["excerpt"])]
+         f"{e['seconds'] * 1000:.1f} ms", printable(e["excerpt"])]
         for e in found
     ]  # fmt: skip
     heads = ("WHEN", "EVENT", "TRY", "OUTCOME", "STATUS", "TOOK", "ANSWER OR REASON")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.cli.message import add_message, columns_of
-from headrace.cli.output import Commands, command, print_json
+from headrace.cli.output import Commands, command, print_json, printable
 from headrace.cli.pipelines import add_config, checked
 from headrace.components import TestStep
 from headrace.config import InvalidConfig
@@ -86,5 +86,4 @@ def _step(step: TestStep) -> str:
 
 
 def _text(value: object) -> str:
-    text = value if isinstance(value, str) else json_bytes(value).decode()
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return printable(value if isinstance(value, str) else json_bytes(value).decode())
