@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from headrace import passwords
+from headrace_plugins._files import version_of
 
 __all__ = ["Users", "read_users"]
 
@@ -37,20 +38,16 @@ class Users:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._users = read_users(path)
-        self._stamp = self._look()
+        self._version = version_of(path)
         self._key = os.urandom(32)
         self._known: dict[str, tuple[str, bytes]] = {}  # name → the hash it matched, and a quick one
         self._pool = ThreadPoolExecutor(2, "users")  # a hash takes 50 ms and 16 MiB: not too many at a time
 
-    def _look(self) -> tuple[int, int, int]:
-        stat = self._path.stat()
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
     def refresh(self) -> None:
         """Read the file again if it has changed. OSError or ValueError if that failed; then the users stay."""
-        stamp = self._look()
-        if stamp != self._stamp:
-            self._stamp = stamp
+        version = version_of(self._path)
+        if version != self._version:
+            self._version = version
             self._users = read_users(self._path)
 
     def knows(self, name: str | None) -> bool:

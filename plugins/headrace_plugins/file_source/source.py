@@ -27,6 +27,7 @@ from headrace import (
     json_bytes,
     now_ms,
 )
+from headrace_plugins._files import replace_file
 from headrace_plugins.file_source.lines import Lines, Place, find, following
 
 _decode = msgspec.json.Decoder().decode
@@ -119,11 +120,8 @@ class FileSource(Source[FileSourceConfig]):
 
     def _remember(self, place: Place) -> None:
         assert self._memory is not None
-        beside = self._memory.with_suffix(".new")
         try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(place._asdict()))
-            beside.replace(self._memory)
+            replace_file(self._memory, json.dumps(place._asdict()))
         except OSError as error:  # then a restart reads more than it had to
             self.ctx.status.error(f"cannot write {self._memory}: {error.strerror}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from headrace import ComponentConfig, NotConnected
+from headrace_plugins._files import versions_of
 
 __all__ = ["Certificates", "TlsOptions"]
 
@@ -34,12 +35,12 @@ class Certificates:
     def __init__(self, options: TlsOptions) -> None:
         self._options = options
         self.files = [path for path in (options.ca, options.cert, options.key) if path]
-        self._stamp: list[tuple[int, ...]] = []
+        self._versions: list[tuple[int, int, int] | None] = []
         self.context: ssl.SSLContext | None = None
 
     def load(self) -> None:
         """Read the files. NotConnected, with the reason, if they cannot be used."""
-        self._stamp = self._look()
+        self._versions = versions_of(self.files)
         self.context = self._make()
 
     def renew(self) -> bool:
@@ -47,24 +48,12 @@ class Certificates:
 
         NotConnected if they cannot be used as they are: the old context stays until they change once more.
         """
-        stamp = self._look()
-        if stamp == self._stamp:
+        versions = versions_of(self.files)
+        if versions == self._versions:
             return False
-        self._stamp = stamp
+        self._versions = versions
         self.context = self._make()
         return True
-
-    def _look(self) -> list[tuple[int, ...]]:
-        """What tells one version of the files from another; a missing file is a version too."""
-        stamp: list[tuple[int, ...]] = []
-        for path in self.files:
-            try:
-                found = path.stat()
-            except OSError:
-                stamp.append(())
-            else:
-                stamp.append((found.st_mtime_ns, found.st_size, found.st_ino))
-        return stamp
 
     def _make(self) -> ssl.SSLContext:
         options = self._options

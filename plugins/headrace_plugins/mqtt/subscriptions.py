@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace import topics
+from headrace_plugins._files import replace_file
 from headrace_plugins._mqtt.framing import MAX_VARINT
 
 __all__ = ["DROPPED", "Copies", "Remembered", "identifier", "of_group", "overlapping", "without_covered"]
@@ -110,7 +111,4 @@ class Remembered:
             return
         self.filters = wanted
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._path.with_suffix(".new")
-            fresh.write_text(json.dumps({"session": self._session, "filters": wanted}))
-            fresh.replace(self._path)
+            replace_file(self._path, json.dumps({"session": self._session, "filters": wanted}))

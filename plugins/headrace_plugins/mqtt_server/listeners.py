@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace import NotConnected
 from headrace.metrics import Metrics
+from headrace_plugins._files import versions_of
 from headrace_plugins._listen import split_address
 from headrace_plugins.mqtt_server.config import ListenerOptions, TlsOptions
 from headrace_plugins.mqtt_server.proxied import BadHeader, Origin, read_origin
@@ -41,14 +42,14 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
-        self._stamp: object = None
+        self._versions: list[tuple[int, int, int] | None] = []
 
     async def open(self) -> None:
         """Listen. NotConnected says why not."""
         options = self._options
         try:
             if options.tls:
-                self._stamp = _stamp(options.tls)
+                self._versions = _versions(options.tls)
                 self._tls = _tls_context(options.tls)
             self._sockets = await _bind(*split_address(options.listen))
             if options.proxy_protocol:
@@ -80,9 +81,9 @@ class Listener:
         tls = self._options.tls
         if tls is None:
             return
-        stamp = _stamp(tls)
-        if stamp != self._stamp:
-            self._stamp = stamp
+        versions = _versions(tls)
+        if versions != self._versions:
+            self._versions = versions
             self._tls = _tls_context(tls)
             self._log.info("%s: the certificate was read again", self._options.listen)
             if self._servers:
@@ -170,16 +171,8 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _stamp(tls: TlsOptions) -> object:
-    """Changes when one of the files does."""
-    found = []
-    for path in (tls.cert, tls.key, tls.ca):
-        try:
-            stat = path.stat() if path else None
-        except OSError:
-            stat = None
-        found.append(stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino))
-    return found
+def _versions(tls: TlsOptions) -> list[tuple[int, int, int] | None]:
+    return versions_of(path for path in (tls.cert, tls.key, tls.ca) if path)
 
 
 def _tls_context(tls: TlsOptions) -> ssl.SSLContext:

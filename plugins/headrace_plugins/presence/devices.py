@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from headrace_plugins._files import replace_file
+
 __all__ = ["Device", "Devices"]
 
 
@@ -102,7 +104,5 @@ class Devices:
             self._shrink(self._path)
 
     def _shrink(self, path: Path) -> None:
-        fresh = path.with_suffix(".new")
-        fresh.write_text("".join(json.dumps(device.record) + "\n" for device in self.all.values()))
-        fresh.replace(path)
+        replace_file(path, "".join(json.dumps(device.record) + "\n" for device in self.all.values()))
         self._lines = len(self.all)
