@@ -63,10 +63,7 @@ class HttpSink(Sink[HttpSinkConfig]):
         return self._connector.template(self.config, self._header_left_out, form)
 
     async def write(self, batch: Batch, done: Done) -> None:
-        if self._connector.tokens is None:
-            await self._attempt(batch, self._request.render, done)
-        else:
-            await self._with_token(self._connector.tokens, batch, self._request.render, done)
+        await self._deliver(batch, self._request.render, done)
 
     async def write_joined(self, batch: Batch, form: Form) -> None:
         """Send all these events in one request, or in one for each address and set of headers that they differ in.
@@ -82,16 +79,20 @@ class HttpSink(Sink[HttpSinkConfig]):
         if not self._request.has_body:  # there is nothing to join
             await self.write(batch, done)
         else:
-            parts, render = self._join(batch, form)
-            if self._connector.tokens is None:
-                await self._attempt(parts, render, done)
-            else:
-                await self._with_token(self._connector.tokens, parts, render, done)
+            await self._deliver(*self._join(batch, form), done)
         if errors:
             raise errors[0]
 
-    async def _attempt(self, parts: Sequence[P], render: Callable[[P], bytes], done: Done) -> None:
+    async def _deliver(self, parts: Sequence[P], render: Callable[[P], bytes], done: Done) -> None:
         """One request for each part; returns when all are settled."""
+        tokens = self._connector.tokens
+        if tokens is None:
+            await self._attempt(parts, render, done)
+        else:
+            await self._with_token(tokens, parts, render, done)
+
+    async def _attempt(self, parts: Sequence[P], render: Callable[[P], bytes], done: Done) -> None:
+        """Each part once, without a second look at the token."""
         follow = self.config.redirects == "follow"
         call = Call(done, self._success, self._drop_on, self.config.timeout, follow=follow)
         exchanges = []
