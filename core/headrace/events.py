@@ -225,7 +225,7 @@ def join(encoded: Sequence[bytes]) -> bytes:
 
 
 def decode(data: bytes) -> list[Event]:
-    """The events of an encoded batch. ValueError if it is none."""
+    """The events of an encoded batch. ValueError or TypeError if it is none."""
     try:
         rows = _decode(data)
     except UnicodeDecodeError:
