@@ -182,6 +182,14 @@ class Source(Component[C]):
         loop, maybe late and maybe out of order. Raise ``NotConnected`` to be opened again, ``EndOfInput`` to end.
         """
 
+    async def refilter(self, filters: tuple[str, ...]) -> bool:
+        """The rules read something else from now on: ``ctx.filters`` would be these.
+
+        Called between ``open`` and ``close``, also while ``open`` or ``read`` waits. True: the source follows, or does
+        not look at them. False, the default, or an exception: the engine closes it and opens a new one.
+        """
+        return False
+
 
 class Inputs(NamedTuple):
     """Which events a transform wants: topic filters, and event names (``$events/client_connected`` or a filter)."""

@@ -6,13 +6,17 @@ not wait for each other. An item that was settled while it waited (too old, push
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from headrace.events import Event
 
-__all__ = ["Item", "Lanes", "Taken"]
+__all__ = ["Ahead", "Item", "Lanes", "Taken"]
+
+MAX_AHEAD_EVENTS = 4096
+MAX_AHEAD_BYTES = 16 << 20
 
 WAITING, WRITING, RETRYING, SETTLED = range(4)
 
@@ -59,6 +63,42 @@ class Item:
         """When its ttl begins (ms): when it was made, or when it came from another sink or the dead letters."""
         event = self.event
         return event.timestamp if event.error is None else int(event.error["at"])
+
+
+class Ahead:
+    """What was read off the stream and is not settled: bounded in events and bytes, the oldest record first."""
+
+    def __init__(self) -> None:
+        self.window: deque[Taken] = deque()
+        self.events = self.bytes = 0
+        self._room = asyncio.Event()
+
+    async def room(self) -> None:
+        """Returns when another record may be read."""
+        while self.events >= MAX_AHEAD_EVENTS or self.bytes >= MAX_AHEAD_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def add(self, taken: Taken) -> None:
+        """A record was read; ``left`` of its events are not settled."""
+        self.window.append(taken)
+        self.events += taken.left
+        self.bytes += taken.size
+
+    def settled(self, item: Item) -> None:
+        """The event is settled for good: tell the stream, move the window."""
+        taken = item.taken
+        taken.record.settle(item.index)
+        taken.left -= 1
+        if taken.left:
+            return
+        window = self.window
+        while window and not window[0].left:
+            first = window.popleft()
+            self.events -= len(first.items)
+            self.bytes -= first.size
+        if not self._room.is_set():
+            self._room.set()
 
 
 class Lanes:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 __all__ = ["Histogram", "Metrics", "State", "Status"]
 
-State = Literal["connecting", "running", "degraded", "stopped"]
+State = Literal["connecting", "running", "degraded", "stopped", "disabled"]
 
 
 class Histogram:

@@ -18,8 +18,9 @@ from headrace.config.model import PipelineSpec
 from headrace.config.paths import status_socket
 from headrace.engine import Pipeline
 from headrace.engine.calls import call
-from headrace.errors import HeadraceError, StreamError
+from headrace.errors import HeadraceError
 from headrace.events import json_bytes
+from headrace.live import Live, Origin
 from headrace.registry import Registry
 
 __all__ = ["Service", "run"]
@@ -30,27 +31,33 @@ OK, FAILED = 0, 1
 class Service:
     """One pipeline with its status socket and, if asked for, its API."""
 
-    def __init__(self, spec: PipelineSpec, registry: Registry, log: logging.Logger) -> None:
+    def __init__(
+        self, spec: PipelineSpec, registry: Registry, log: logging.Logger, origin: Origin | None = None
+    ) -> None:
         self.spec = spec
         self.log = log
         self.pipeline = Pipeline(spec, registry, log)
+        self.live = Live(self.pipeline, origin or Origin())
+        self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._socket: asyncio.Server | None = None
         self._socket_path: Path | None = None
         self._api: Any = None
 
     async def start(self) -> None:
-        """Start everything. StreamError or OSError says what stands in the way."""
+        """Start everything. HeadraceError or OSError says what stands in the way."""
         await self.pipeline.start()
         await self._listen()
         if self.spec.api is not None:
             from headrace import api  # aiohttp.web is half a second of imports most runs do not need
 
-            self._api = await api.serve(self.pipeline, self.spec.api.listen)
+            self._api = await api.serve(self.live, self.spec.api.listen)
             self.log.info("API on http://%s", self.spec.api.listen)
 
     async def stop(self) -> int:
         """Drain and close. Returns the events left unsettled."""
+        for task in self._tasks:
+            task.cancel()
         left = await self.pipeline.stop()
         if self._api is not None:
             await self._api.cleanup()
@@ -66,6 +73,24 @@ class Service:
 
     async def until_asked(self) -> None:
         await self._stop.wait()
+
+    def ask_to_reload(self) -> None:
+        """What SIGHUP does: read the configuration again. What is wrong with it is in the log and in the status."""
+
+        async def reload() -> None:
+            with contextlib.suppress(HeadraceError):
+                await self.live.reload()
+
+        self._spawn(reload())
+
+    def watch(self) -> None:
+        """Read the configuration again whenever a file of it changes."""
+        self._spawn(self.live.watch())
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- the status socket -------------------------------------------------------------------------------------
 
@@ -93,8 +118,11 @@ class Service:
             return self.pipeline.snapshot()
         try:
             request = orjson.loads(line)
-            return {"result": await call(self.pipeline, request.pop("call"), request)}
-        except (HeadraceError, ValueError, AttributeError, KeyError) as exc:
+            what = request.pop("call")
+            if what == "reload":
+                return {"result": await self.live.answer(**request)}
+            return {"result": await call(self.pipeline, what, request)}
+        except (HeadraceError, ValueError, AttributeError, KeyError, TypeError) as exc:
             return {"error": str(exc) if isinstance(exc, HeadraceError) else f"not a call: {exc!r}"}
 
 
@@ -115,14 +143,15 @@ def _answers(path: Path) -> bool:
         return True
 
 
-async def _serve(spec: PipelineSpec, registry: Registry, log: logging.Logger) -> int:
-    service = Service(spec, registry, log)
+async def _serve(service: Service, watch: bool) -> int:
+    spec, log = service.spec, service.log
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, service.ask_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, service.ask_to_reload)
     try:
         await service.start()
-    except (StreamError, OSError) as exc:
+    except (HeadraceError, OSError) as exc:
         log.error("cannot start: %s", exc)
         await service.pipeline.stop(timeout=0)
         return FAILED
@@ -130,6 +159,8 @@ async def _serve(spec: PipelineSpec, registry: Registry, log: logging.Logger) ->
     gc.collect()
     gc.freeze()  # what lives now lives for ever: the collector need not look at it again
     gc.set_threshold(100_000, 20, 50)  # events come by the thousand and go without the collector's help
+    if watch:
+        service.watch()
     await service.until_asked()
     log.info("stopping: draining for up to %g s", spec.shutdown_timeout)
     left = await service.stop()
@@ -143,12 +174,26 @@ async def _serve(spec: PipelineSpec, registry: Registry, log: logging.Logger) ->
     return OK
 
 
-def run(spec: PipelineSpec, registry: Registry, log: logging.Logger | None = None) -> int:
-    """Run a pipeline until SIGINT or SIGTERM. Returns the exit code: 0, or 1 if something could not be kept."""
+def run(
+    spec: PipelineSpec,
+    registry: Registry,
+    log: logging.Logger | None = None,
+    *,
+    origin: Origin | None = None,
+    watch: bool = False,
+) -> int:
+    """Run a pipeline until SIGINT or SIGTERM. Returns the exit code: 0, or 1 if something could not be kept.
+
+    SIGHUP reads the ``origin`` of the configuration again; with ``watch`` so does a change of its files.
+    """
     log = log or logging.getLogger("headrace")
     _raise_file_limit()
+
+    async def main() -> int:
+        return await _serve(Service(spec, registry, log, origin), watch)
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(spec, registry, log))
+        return runner.run(main())
 
 
 def _loop_factory() -> Any:

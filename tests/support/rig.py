@@ -155,11 +155,12 @@ class Headrace:
         assert log.startswith("/"), "tests use an embedded log of their own"
         self.socket = Path(log) / "status.sock"
 
-    async def start(self, wait: bool = True) -> None:
+    async def start(self, *more: str, wait: bool = True) -> None:
+        """``more``: options of ``headrace run``."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-W", "error", "-m", "headrace.cli", "run", str(self.config), stdout=log, stderr=log,
-                env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory)},
+                sys.executable, "-W", "error", "-m", "headrace.cli", "run", str(self.config), *more,
+                stdout=log, stderr=log, env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory)},
             )  # fmt: skip
         if wait:
             await self.ready()

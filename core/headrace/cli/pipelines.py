@@ -19,6 +19,7 @@ To make one: headrace new pipeline > pipeline.yaml. To see it work: headrace dem
 def add_commands(commands: Commands) -> None:
     run = command(commands, "run", _run, "run a pipeline until it is told to stop", output=False)
     add_config(run)
+    run.add_argument("--watch", action="store_true", help="go on with the new configuration when a file of it changes")
     run.add_argument("--log", choices=("text", "json"), default="text", help="form of the log lines on standard error")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     lint = command(commands, "lint", _lint, "check a configuration; nothing is connected to")
@@ -53,8 +54,11 @@ def _run(args: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     from headrace import service  # faust is slow to import, and only this command needs it
     from headrace.cli import logs
+    from headrace.live import Origin
 
-    return service.run(result.spec, result.registry, logs.set_up(args.log, args.log_level))
+    log = logs.set_up(args.log, args.log_level)
+    origin = Origin([*args.config, *args.paths], args.overrides)
+    return service.run(result.spec, result.registry, log, origin=origin, watch=args.watch)
 
 
 def _lint(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``status``: what a pipeline is doing; and how the other commands find a pipeline and ask it."""
+"""``status`` and ``reload``; and how the other commands find a pipeline and ask it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def add_commands(commands: Commands) -> None:
     add_pipeline(log)
     log.add_argument("--failures", action="store_true", help="only those that failed")
     log.add_argument("--limit", type=int, default=50, metavar="N", help="so many at most, the newest (50)")
+    reload = command(commands, "reload", _reload, "have a running pipeline read its configuration again")
+    reload.add_argument("--dry-run", action="store_true", help="only say what would change")
+    add_pipeline(reload)
 
 
 def add_pipeline(parser: argparse.ArgumentParser, more: str = "") -> None:
@@ -153,6 +156,12 @@ def _page(document: dict[str, Any]) -> str:
     stream = document.get("stream", {})
     for name, part in stream.get("orphans", {}).items():
         lines.append(f"orphan {name}: {part['events']} events, {part['bytes']} bytes")
+    config = document.get("config", {})
+    if config.get("generation", 1) > 1:
+        lines.append(f"configuration {config['generation']} since {_ago(config['since'])}")
+    if error := config.get("error"):
+        lines.append(f"the configuration read {_ago(config['error_at'])} was not applied, the one before goes on:")
+        lines += [f"  {line}" for line in error.splitlines()]
     letters = stream.get("dead_letters", {})
     if letters.get("kept") or letters.get("held"):
         held = f"{letters['held']} held, " if "held" in letters else ""
@@ -188,3 +197,21 @@ def _ago(since: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit} ago"
     return f"{seconds}s ago"
+
+
+# -- reload ------------------------------------------------------------------------------------------------------
+
+
+def _reload(args: argparse.Namespace) -> int:
+    answer = call(*find(args), "reload", patience=None, dry_run=args.dry_run)
+    if args.output == "json":
+        print_json(answer)
+        return 0
+    for warning in answer["warnings"]:
+        print(warning, file=sys.stderr)
+    for kind, ways in answer["changed"].items():
+        for how, names in ways.items():
+            print(f"{kind} {how}: {', '.join(names)}")
+    if not answer["changed"]:
+        print("nothing changed")
+    return 0

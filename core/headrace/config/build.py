@@ -13,6 +13,7 @@ from headrace.config.model import (
     NAME,
     NAME_RULE,
     ConnectorSpec,
+    PartOptions,
     PipelineOptions,
     PipelineSpec,
     RuleOptions,
@@ -31,6 +32,7 @@ from headrace.registry import Kind, Registry
 
 __all__ = ["build"]
 
+_COMMON = ("type", *field_names(PartOptions))
 COMPONENTS = ("sources", "connectors", "rules", "sinks")
 GIVE_UP = ("dead_letter", "drop")
 """Values of ``on_error`` that are no sink."""
@@ -87,6 +89,7 @@ class _Builder:
             sinks=sinks,
             stream=options.stream,
             api=options.api,
+            plugins=options.plugins,
             shutdown_timeout=options.shutdown_timeout,
             state_dir=state_dir,
         )
@@ -134,13 +137,21 @@ class _Builder:
 
     def _source(self, name: str, node: Node) -> SourceSpec:
         part = self._part("source", f"sources.{name}", node)
-        config = self._validate(part.cls.Config, part, part.entries) if part.cls else None
-        return SourceSpec(name, cast("type[Source[Any]] | None", part.cls), config, part.broken)
+        enable = self._enabled(part)
+        config = self._validate(part.cls.Config, part, part.entries, _COMMON) if part.cls else None
+        return SourceSpec(name, cast("type[Source[Any]] | None", part.cls), config, part.broken, enable)
 
     def _connector(self, name: str, node: Node) -> ConnectorSpec:
         part = self._part("connector", f"connectors.{name}", node)
-        config = self._validate(part.cls.Config, part, part.entries) if part.cls else None
-        return ConnectorSpec(name, cast("type[Connector[Any]] | None", part.cls), config, part.broken)
+        enable = self._enabled(part)
+        config = self._validate(part.cls.Config, part, part.entries, _COMMON) if part.cls else None
+        return ConnectorSpec(name, cast("type[Connector[Any]] | None", part.cls), config, part.broken, enable=enable)
+
+    def _enabled(self, part: _Part) -> bool:
+        """Take ``enable`` out of the entries; what is left is the component's own."""
+        given = {key: part.entries.pop(key) for key in field_names(PartOptions) if key in part.entries}
+        options = self._validate(PartOptions, part, given)
+        return options is None or options.enable
 
     # -- rules -----------------------------------------------------------------------------------------------
 
@@ -161,6 +172,7 @@ class _Builder:
         elif not steps and listed is None:
             self._problems.error(node.key, f"{where}: needs one of {', '.join([*types, 'transforms'])}")
         targets, origins = entries.pop("to", None), entries.pop("sources", None)
+        enable = self._enabled(_Part(name, where, node.key, entries))
         if targets is None:
             self._problems.error(node.key, f"{where}: needs 'to', the name of a sink or a list of names")
         for key, extra in entries.items():
@@ -171,6 +183,7 @@ class _Builder:
             tuple(steps),
             self._names(f"{where}.to", "sinks", targets),
             None if origins is None else self._names(f"{where}.sources", "sources", origins),
+            enable,
         )
 
     def _is_transform(self, key: str) -> bool:

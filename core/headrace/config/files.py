@@ -11,7 +11,7 @@ from headrace.config.problems import Mark, Problems, Text
 from headrace.config.substitute import substitute
 from headrace.config.tree import Node, parse, parse_scalar
 
-__all__ = ["SECTIONS", "read"]
+__all__ = ["SECTIONS", "expand", "read"]
 
 MAX_FILE = 10 << 20
 MAX_FILES = 1_000
@@ -20,12 +20,23 @@ SECTIONS = ("sources", "connectors", "rules", "sinks", "stream", "api", "plugins
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def read(paths: Sequence[Path | str], overrides: Sequence[str], environ: Mapping[str, str], problems: Problems) -> Node:
-    """One tree of all the files, what they include, and the overrides, with placeholders filled in."""
+def read(
+    paths: Sequence[Path | str],
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
+    problems: Problems,
+    patterns: list[str] | None = None,
+) -> Node:
+    """One tree of all the files, what they include, and the overrides, with placeholders filled in.
+
+    ``patterns`` is given what was asked for and included: a file that is new there belongs to the configuration.
+    """
     start = Mark(Text(str(paths[0]) if paths else "configuration", ""), 1, 1)
     files = _Files(environ, problems)
     for path in paths:
         files.add(str(path), start)
+    if patterns is not None:
+        patterns += files.patterns
     root = Node(files.merged, files.start or start, files.start or start)
     for override in overrides:
         _override(root, override, environ, problems)
@@ -36,12 +47,14 @@ class _Files:
     def __init__(self, environ: Mapping[str, str], problems: Problems) -> None:
         self.merged: dict[str, Node] = {}
         self.start: Mark | None = None
+        self.patterns: list[str] = []
         self._environ = environ
         self._problems = problems
         self._seen: set[str] = set()
 
     def add(self, pattern: str, asked: Mark) -> None:
-        found = list(_expand(pattern))
+        self.patterns.append(pattern)
+        found = list(expand(pattern))
         if not found:
             self._problems.error(asked, f"no such file or directory: {pattern}")
         for path in found:
@@ -110,7 +123,8 @@ class _Files:
         self._problems.error(mark, f"{name!r} is here twice; the first is in {first}")
 
 
-def _expand(pattern: str) -> Iterator[str]:
+def expand(pattern: str) -> Iterator[str]:
+    """The files that a path, a directory or a pattern means now."""
     if os.path.isdir(pattern):
         inside = sorted(os.listdir(pattern))
         yield from (os.path.join(pattern, name) for name in inside if name.endswith(_SUFFIXES) and name[0] != ".")

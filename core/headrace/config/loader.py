@@ -29,6 +29,8 @@ class Checked:
     spec: PipelineSpec | None
     problems: list[Problem]
     registry: Registry
+    patterns: Sequence[str] = ()
+    """The paths, directories and patterns it was read from, includes among them."""
 
 
 def check(
@@ -43,15 +45,15 @@ def check(
     ``paths``: files, directories or patterns; ``overrides``: ``section.name.option=value``. Without a ``registry``
     the plugins that the configuration allows are loaded.
     """
-    problems = Problems()
+    problems, patterns = Problems(), list[str]()
     with _no_collection():
-        root = files.read(paths, overrides, environ, problems)
+        root = files.read(paths, overrides, environ, problems, patterns)
         if registry is None:
             registry = _discover(root)
         spec = build(root, default_name(paths[0]) if paths else "pipeline", registry, problems)
         if spec is not None:
             remark(root, spec, problems)
-    return Checked(None if problems else spec, problems.sorted(), registry)
+    return Checked(None if problems else spec, problems.sorted(), registry, patterns)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ __all__ = [
     "BatchOptions",
     "BufferOptions",
     "ConnectorSpec",
+    "PartOptions",
     "PipelineOptions",
     "PipelineSpec",
     "PluginOptions",
@@ -78,7 +79,17 @@ class BufferOptions(ComponentConfig):
     )
 
 
-class SinkOptions(ComponentConfig):
+class PartOptions(ComponentConfig):
+    """What the engine does for every source, connector, rule and sink."""
+
+    enable: bool = Field(
+        True,
+        description="false: it stays in the file and does nothing. A disabled sink keeps what it has waiting and is "
+        "given nothing more; the sinks of a disabled connector drop what they are given, counted.",
+    )
+
+
+class SinkOptions(PartOptions):
     """What the engine does for every sink, whatever its type."""
 
     order: Literal["key", "none"] = Field("key", description="key: events of one key arrive in order, one at a time.")
@@ -163,7 +174,7 @@ NAME = r"^[0-9a-zA-Z][-0-9a-zA-Z_]{0,253}$"
 NAME_RULE = "letters, digits, '-' and '_', beginning with a letter or digit, 254 at most"
 
 
-class RuleOptions(ComponentConfig):
+class RuleOptions(PartOptions):
     """From which events, through which transforms, to which sinks. ``sql: …`` is short for one transform."""
 
     transforms: tuple[dict[str, Any], ...] = Field(
@@ -210,6 +221,7 @@ class SourceSpec:
     cls: type[Source[Any]] | None
     config: ComponentConfig | None
     broken: str | None = None
+    enable: bool = True
 
 
 @dataclass(frozen=True)
@@ -221,6 +233,7 @@ class ConnectorSpec:
     config: ComponentConfig | None
     broken: str | None = None
     inline: bool = False
+    enable: bool = True
 
 
 @dataclass(frozen=True)
@@ -252,6 +265,7 @@ class RuleSpec:
     transforms: tuple[TransformSpec, ...]
     sinks: tuple[str, ...]
     sources: tuple[str, ...] | None = None
+    enable: bool = True
 
 
 @dataclass(frozen=True)
@@ -266,6 +280,7 @@ class PipelineSpec:
     sinks: dict[str, SinkSpec] = field(default_factory=dict)
     stream: StreamOptions = field(default_factory=StreamOptions)
     api: ApiOptions | None = None
+    plugins: PluginOptions = field(default_factory=PluginOptions)
     shutdown_timeout: float = 20.0
     state_dir: Path | None = None
     """Directory of the embedded log, resolved; None for embedded://memory. The status socket stands beside it."""

@@ -46,10 +46,15 @@ class _Plain:
     def component(self, part: Any) -> dict[str, Any]:
         if part.cls is None:
             return {"broken": part.broken}
-        return {"type": part.cls.name, **self.model(part.config)}
+        return {"type": part.cls.name, **self.enable(part), **self.model(part.config)}
+
+    def enable(self, part: Any) -> dict[str, Any]:
+        given = getattr(part, "enable", None)  # of a sink it is among the options, and a step of a rule has none
+        return {} if given is None or (given and not self._defaults) else {"enable": given}
 
     def rule(self, rule: RuleSpec) -> dict[str, Any]:
         shown: dict[str, Any] = {"transforms": [self._step(step) for step in rule.transforms], "to": list(rule.sinks)}
+        shown |= self.enable(rule)
         if rule.sources is not None:
             shown["sources"] = list(rule.sources)
         return shown

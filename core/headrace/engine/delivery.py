@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,14 +21,12 @@ from headrace.engine.retry import Failure, RetryPolicy, describe
 from headrace.engine.tally import RuleTally, SinkTally
 from headrace.errors import NotConnected
 from headrace.events import Event, now_ms
-from headrace.lanes import RETRYING, SETTLED, WRITING, Item, Lanes, Taken
+from headrace.lanes import RETRYING, SETTLED, WRITING, Ahead, Item, Lanes, Taken
+from headrace.metrics import Metrics
 from headrace.stream import Record
 from headrace.templates import Template
 
-__all__ = ["MAX_AHEAD_BYTES", "MAX_AHEAD_EVENTS", "SinkRunner"]
-
-MAX_AHEAD_EVENTS = 4096
-MAX_AHEAD_BYTES = 16 << 20
+__all__ = ["SinkRunner"]
 
 
 class SinkRunner:
@@ -60,12 +57,12 @@ class SinkRunner:
         self._ttl = int(options.ttl * 1000) if options.ttl else 0
         self._loop = asyncio.get_running_loop()
         self._open = False
+        self._ending = False
+        self._handing = 0  # events given up that are not safe yet
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._writing = 0  # events inside write() now
-        self._window: deque[Taken] = deque()
-        self._window_events = self._window_bytes = 0
-        self._room = asyncio.Event()
+        self._ahead = Ahead()
         self._tasks: set[asyncio.Task[None]] = set()
         self._successes = 0
         if self._ttl:
@@ -90,15 +87,22 @@ class SinkRunner:
         """The circuit and the window, for the status."""
         return self._flow.snapshot(self._loop.time())
 
-    async def stop(self) -> None:
-        """End all attempts; what is unsettled stays in the stream."""
-        self._open = False
-        self._ttl = 0
+    async def stop(self, drain: float = 0.0) -> None:
+        """End all attempts, after ``drain`` seconds at most; what is unsettled stays in the stream."""
+        self._ending, self._ttl = True, 0
+        deadline = self._loop.time() + drain
+        while (self._writing or self._handing) and self._loop.time() < deadline:  # noqa: ASYNC110 - rare and short
+            await asyncio.sleep(0.005)
         if self._timer:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def retire(self) -> None:
+        """After ``stop``, another takes over what is unsettled: what is said of it here counts no more."""
+        self.tally.requeued()
+        self.tally, self._rules = SinkTally(Metrics()), {}
 
     def _spawn(self, coroutine: Any) -> None:
         task = self._loop.create_task(coroutine)
@@ -109,9 +113,7 @@ class SinkRunner:
 
     async def handle(self, record: Record) -> None:
         """Take one record of the stream. Waits while too much is unsettled already."""
-        while self._window_events >= MAX_AHEAD_EVENTS or self._window_bytes >= MAX_AHEAD_BYTES:
-            self._room.clear()
-            await self._room.wait()
+        await self._ahead.room()
         taken = Taken(record, record.size, self._loop.time())
         items, add, name = taken.items, self._lanes.add, self.name
         already, key_of = record.settled, self._key
@@ -129,9 +131,7 @@ class SinkRunner:
         taken.left = len(items)
         if not items:
             return
-        self._window.append(taken)
-        self._window_events += taken.left
-        self._window_bytes += taken.size
+        self._ahead.add(taken)
         self._schedule()
 
     def _key_by(self, template: Template, event: Event) -> str:
@@ -149,7 +149,7 @@ class SinkRunner:
 
     def _pump(self) -> None:
         self._scheduled = False
-        if not self._open:
+        if not self._open or self._ending:
             return
         room, wait = self._flow.room(self._writing, self._loop.time())
         if wait and self._lanes.ready:
@@ -318,6 +318,7 @@ class SinkRunner:
         """The event goes to the outlet; its lane goes on at once, its record when the event is safe."""
         self._lanes.release(item)
         item.state = SETTLED
+        self._handing += 1
         self._hand_over(item, failure, error)
 
     def _hand_over(self, item: Item, failure: Failure, error: Exception) -> None:
@@ -338,29 +339,15 @@ class SinkRunner:
         self._loop.call_later(1.0, self._hand_over, item, failure, error)
 
     def _given_up(self, item: Item, failure: Failure) -> None:
+        self._handing -= 1
         self.tally.failed(item.event, item.tries, failure, self._rules)
-        self._done_with(item)
+        self._ahead.settled(item)
 
     def _finish(self, item: Item, release: bool = True) -> None:
         item.state = SETTLED
         if release:
             self._lanes.release(item)
-        self._done_with(item)
-
-    def _done_with(self, item: Item) -> None:
-        """The event is settled for good: tell the stream, move the window."""
-        taken = item.taken
-        taken.record.settle(item.index)
-        taken.left -= 1
-        if taken.left:
-            return
-        window = self._window
-        while window and not window[0].left:
-            first = window.popleft()
-            self._window_events -= len(first.items)
-            self._window_bytes -= first.size
-        if not self._room.is_set():
-            self._room.set()
+        self._ahead.settled(item)
 
     # -- dropping ------------------------------------------------------------------------------------------------
 
@@ -371,14 +358,14 @@ class SinkRunner:
         if out_of_lanes:
             self._lanes.release(item)
         self.tally.dropped(item.event, item.tries, reason, self._rules)
-        self._done_with(item)
+        self._ahead.settled(item)
 
     def _sweep(self) -> None:
         """Drop what became too old while it waited."""
         if not self._ttl:
             return
         oldest = now_ms() - self._ttl
-        for taken in list(self._window):
+        for taken in list(self._ahead.window):
             for item in taken.items:
                 if item.state not in (WRITING, SETTLED) and item.given_at < oldest:
                     self._drop(item, "expired")
@@ -387,7 +374,7 @@ class SinkRunner:
 
     def drop_oldest(self, size: int) -> None:
         """Settle the oldest waiting events, about ``size`` bytes of them, as dropped.queue_full."""
-        for taken in list(self._window):
+        for taken in list(self._ahead.window):
             each = taken.size // max(1, len(taken.items))
             for item in taken.items:
                 if size <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ class RuleStage:
         self.blocked_by: str | None = None
         self._free = asyncio.Event()
         self._free.set()
+        self._handing = asyncio.Event()
+        self._handing.set()
         self._log = log
         self._failed: list[tuple[Topic, Sequence[Event], _Pending]] = []
 
@@ -58,17 +61,32 @@ class RuleStage:
         events = record.events
         if record.settled:
             events = [event for i, event in enumerate(events) if i not in record.settled]
-        outputs = self.rules.process(events)
-        for name in outputs:
-            sink = self.sinks[name]
+        outputs = [(name, self.sinks[name], rows) for name, rows in self.rules.process(events).items()]
+        self._handing.clear()  # from here on rules and sinks may be swapped: what is in hand goes where it was to go
+        for name, sink, _ in outputs:
             if sink.block and not sink.topic.has_room():
                 await self._wait_for(name, sink.topic)
         pending = _Pending(record, len(outputs))
-        for name, rows in outputs.items():
-            self.sinks[name].tally.sent(len(rows))
-            self._send(self.sinks[name].topic, rows, pending)
+        for _, sink, rows in outputs:
+            sink.tally.sent(len(rows))
+            self._send(sink.topic, rows, pending)
+        self._handing.set()
         if not outputs:
             record.settle_all()
+
+    def swap(self, rules: RuleSet, sinks: dict[str, Target]) -> None:
+        """Go on with other rules and sinks, from the next batch on."""
+        self.rules.stop()
+        rules.start()
+        self.rules, self.sinks = rules, sinks
+
+    async def handed_over(self) -> None:
+        """Wait until nothing is in hand that was made before a swap."""
+        await self._handing.wait()
+
+    def owes(self, topic: Topic) -> bool:
+        """Is there something that this topic refused and is to get again?"""
+        return any(owed is topic for owed, _, _ in self._failed)
 
     def _send(self, topic: Topic, rows: Sequence[Event], pending: _Pending) -> None:
         def sent(future: asyncio.Future[None]) -> None:
@@ -105,7 +123,7 @@ class RuleStage:
         if not events:
             return
         rows = [event for _, event in rule.process(events, n + 1)]
-        if not rows:
+        if not rows or not targets:  # nothing came of it, or all its sinks are disabled
             transform.taken(events)
             return
         pending = _Pending(_Due(transform, events), len(targets))
@@ -185,6 +203,7 @@ class SourcePump:
         self.metrics = source.ctx.metrics
         self.log = source.ctx.log
         self._quiet = Quiet(source.ctx.log)
+        self.filters = source.ctx.filters  # as they are now
         self._topic = topic
         self._stage = stage
         self._max = max_event_bytes
@@ -204,6 +223,14 @@ class SourcePump:
     async def settled(self) -> None:
         """Wait until everything read is acknowledged."""
         await self._idle.wait()
+
+    async def leave(self, drain: float) -> None:
+        """Stop reading, wait ``drain`` seconds for what is under way, close."""
+        await self.stop_reading()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.settled(), drain)
+        if self.status.state != "stopped":
+            await close(self.source)
 
     async def _run(self) -> None:
         while True:

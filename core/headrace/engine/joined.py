@@ -35,10 +35,10 @@ class JoinedRunner(SinkRunner):
     def _too_few(self) -> bool:
         """Wait for more? Only if the batch is not full and its oldest event is younger than ``every``."""
         batch = self._options.batch
-        waiting = self._window_events - self._writing
-        if not batch.every or waiting >= batch.size or not self._window:
+        waiting = self._ahead.events - self._writing
+        if not batch.every or waiting >= batch.size or not self._ahead.window:
             return False
-        wait = self._window[-1].born + batch.every - self._loop.time()
+        wait = self._ahead.window[-1].born + batch.every - self._loop.time()
         if wait <= 0:
             return False
         self._wake_in(wait)

@@ -1,33 +1,58 @@
-"""One pipeline: its parts put together, started, watched, drained, stopped."""
+"""One pipeline: its parts put together, started, changed, drained, stopped."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headrace.components import Component, Connector, Context, PipelineInfo, Sink, Source
-from headrace.config.model import PipelineSpec, RuleSpec, SinkSpec
-from headrace.engine.dead_letters import DEAD_LETTERS, DeadLetters, Outlet, Quiet, to_other_sink
+from headrace.components import Component, Connector, PipelineInfo, Transform
+from headrace.config.model import PipelineSpec
+from headrace.engine.change import Change
+from headrace.engine.dead_letters import DEAD_LETTERS, DeadLetters
 from headrace.engine.delivery import SinkRunner
-from headrace.engine.intake import RuleStage, SourcePump, Target
-from headrace.engine.joined import JoinedRunner
-from headrace.engine.opening import close, open_until_up
-from headrace.engine.retry import Failure
-from headrace.engine.rules import Rule, RuleSet
-from headrace.engine.tally import RuleTally, SinkTally, source_metrics
-from headrace.errors import HeadraceError
+from headrace.engine.intake import RuleStage, SourcePump
+from headrace.engine.opening import close
+from headrace.engine.parts import Parts
+from headrace.engine.plan import Plan
+from headrace.engine.report import snapshot, state
+from headrace.engine.rules import RuleSet
+from headrace.errors import HeadraceError, StreamError
 from headrace.events import Event
-from headrace.lanes import Item
-from headrace.metrics import Metrics, State, Status
+from headrace.metrics import State, Status
 from headrace.registry import Registry
-from headrace.stream import Stream, Topic, TopicOptions
+from headrace.stream import Consumer, Stream, Topic, TopicOptions
 
-__all__ = ["Pipeline"]
+__all__ = ["Configuration", "Pipeline"]
 
 EVENTS = "events"
+
+
+class Configuration:
+    """Which configuration runs: its number, since when, and what is wrong with the one that came after it."""
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.since = time.time()
+        self.error: str | None = None
+        self.error_at: float | None = None
+
+    def applied(self) -> None:
+        self.generation += 1
+        self.since = time.time()
+
+    def refused(self, why: str) -> None:
+        self.error, self.error_at = why, time.time()
+
+    def accepted(self) -> None:
+        """What was read last is what runs."""
+        self.error = self.error_at = None
+
+    def snapshot(self) -> dict[str, object]:
+        return {"generation": self.generation, "since": self.since, "error": self.error, "error_at": self.error_at}
 
 
 class Pipeline:
@@ -38,18 +63,25 @@ class Pipeline:
         self.registry = registry
         self.log = log or logging.getLogger("headrace")
         self.status = Status()
+        self.config = Configuration()
         self.stream = Stream(spec.stream, name=spec.name, directory=spec.state_dir, log=self.log.getChild("stream"))
+        self.parts = Parts(self, self.log)
         self.sources: dict[str, SourcePump] = {}
         self.connectors: dict[str, Connector[Any]] = {}
+        self.transforms: dict[str, list[Transform[Any]]] = {}
         self.sinks: dict[str, SinkRunner] = {}
         self.topics: dict[str, Topic] = {}
-        self.tallies: dict[str, RuleTally] = {name: RuleTally() for name in spec.rules}
-        self.rule_status: dict[str, Status] = {name: Status() for name in spec.rules}
-        self.broken: dict[str, dict[str, str]] = {"sources": {}, "connectors": {}, "sinks": {}}
+        self.consumers: dict[str, Consumer] = {}
+        self.rule_status: dict[str, Status] = {}
+        self.idle: dict[str, dict[str, Status]] = {"sources": {}, "connectors": {}, "sinks": {}}
+        """Parts that are configured and do not run, disabled or broken."""
         self.dead_letters: DeadLetters | None = None
-        self._stage: RuleStage | None = None
-        self._events: Topic | None = None
+        self.stage = RuleStage(RuleSet(()), self.log.getChild("rules"))
+        self.events: Topic
+        self.started = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._openings: dict[Connector[Any], asyncio.Task[None]] = {}
+        self._changing = asyncio.Lock()
         self._stopping = False
 
     # -- start -------------------------------------------------------------------------------------------------
@@ -58,23 +90,20 @@ class Pipeline:
         """Open the stream and everything on it. Peers that are away do not stop the start; a locked log does."""
         stream, options = self.stream, self.spec.stream
         await stream.open()
-        self._events = await stream.topic(EVENTS, TopicOptions(max_bytes=options.max_bytes))
+        self.events = await stream.topic(EVENTS, TopicOptions(max_bytes=options.max_bytes))
         letters = await stream.topic(
             DEAD_LETTERS, TopicOptions(max_bytes=options.dead_letter_bytes, when_full="drop_oldest", consumed=False)
         )
         self.dead_letters = DeadLetters(letters, self.log.getChild("dead_letters"))
-        self._open_connectors()
-        for sink in self.spec.sinks.values():
-            await self._open_sink(sink)
-        self._stage = RuleStage(RuleSet(self._rules()), self.log.getChild("rules"))
-        for name, runner in self.sinks.items():
-            block = self.spec.sinks[name].options.buffer.when_full == "block"
-            self._stage.sinks[name] = Target(self.topics[name], runner.tally, block, runner.flowing)
-        for runner in self.sinks.values():
-            await stream.consume(self.topics[runner.name], runner.handle)
-        await stream.consume(self._events, self._stage.handle)
-        self._spawn(self._stage.keep_time())
-        self._open_sources()
+        self.started = True
+        nothing = dataclasses.replace(self.spec, sources={}, connectors={}, inline_connectors={}, rules={}, sinks={})
+        change = Change(self, nothing, self.spec)
+        await change.prepare()
+        await change.bring_up()
+        change.swap()
+        await stream.consume(self.events, self.stage.handle)
+        self.spawn(self.stage.keep_time())
+        await change.finish()
         self.status.set("running")
         for error in self.registry.notify_started(self._info()):
             self.log.error("a plugin's pipeline_started failed: %r", error)
@@ -83,130 +112,70 @@ class Pipeline:
         spec = self.spec
         return PipelineInfo(spec.name, sources=tuple(spec.sources), rules=tuple(spec.rules), sinks=tuple(spec.sinks))
 
-    def _context(self, kind: str, name: str, **more: Any) -> Context:
-        return Context(
-            name=name,
-            pipeline=self.spec.name,
-            log=self.log.getChild(f"{kind}.{name}"),
-            status=Status(),
-            state_dir=self.spec.state_dir,
-            functions=self.registry.functions,
-            **{"metrics": Metrics(), **more},
-        )
-
-    def _open_connectors(self) -> None:
-        for spec in (*self.spec.connectors.values(), *self.spec.inline_connectors.values()):
-            if spec.cls is None or spec.config is None:
-                self.broken["connectors"][spec.name] = spec.broken or "broken"
-                continue
-            key = f"inline:{spec.name}" if spec.inline else spec.name
-            connector = spec.cls(spec.config, self._context("connectors", spec.name))
-            self.connectors[key] = connector
-            self._spawn(open_until_up(connector))
-
-    async def _open_sink(self, spec: SinkSpec) -> None:
-        connector = None
-        broken = spec.broken
-        if spec.cls is not None and spec.cls.connector_type is not None:
-            key = spec.connector if spec.connector in self.spec.connectors else f"inline:{spec.name}"
-            connector = self.connectors.get(key or "")
-            if connector is None:
-                broken = broken or f"connector {spec.connector!r} is broken"
-        if broken or spec.cls is None or spec.config is None:
-            self.broken["sinks"][spec.name] = broken or "broken"
-            return
-        options = spec.options
-        topic = await self.stream.topic(
-            f"sink.{spec.name}", TopicOptions(max_bytes=options.buffer.max_bytes, when_full=options.buffer.when_full)
-        )
-        ctx = self._context("sinks", spec.name, connector=connector)
-        sink: Sink[Any] = spec.cls(spec.config, ctx)
-        tally = SinkTally(ctx.metrics)
-        tally.recovered(topic.recovered)
-        kind = JoinedRunner if options.batch.size > 1 and hasattr(sink, "write_joined") else SinkRunner
-        runner = kind(spec, sink, tally, self.tallies, self._outlet(spec))
-        quiet = Quiet(ctx.log)
-
-        def dropped(n: int, events: Sequence[Event]) -> None:
-            tally.dropped_unread(n, events, self.tallies, oldest=options.buffer.when_full == "drop_oldest")
-            quiet.warning("queue_full", f"{n} events dropped: the buffer is full ({options.buffer.when_full})")
-
-        topic.on_dropped = dropped
-        if options.buffer.when_full == "drop_oldest":
-            topic.on_full = runner.drop_oldest
-        ctx.metrics.gauge("queuing_bytes", lambda: topic.unsettled_bytes)
-        ctx.metrics.gauge("queuing_age", lambda: max(time.time() - topic.oldest / 1000, 0.0) if topic.oldest else 0.0)
-        self.topics[spec.name] = topic
-        self.sinks[spec.name] = runner
-        runner.start()
-
-    def _outlet(self, spec: SinkSpec) -> Outlet:
-        quiet = Quiet(self.log.getChild(f"sinks.{spec.name}"))
-        on_error = spec.options.on_error
-
-        def drop(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None] | None:
-            quiet.warning("drop", f"event {item.event.id} dropped (on_error: drop): {failure.reason}")
-            return None
-
-        def other(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None]:
-            runner = self.sinks.get(on_error)
-            if runner is None:
-                return letter(item, failure, error)
-            quiet.warning("other", f"event {item.event.id} goes to sink {on_error}: {failure.reason}")
-            return to_other_sink(spec.name, self.topics[on_error], runner.tally.sent, item, failure, error)
-
-        def letter(item: Item, failure: Failure, error: Exception) -> asyncio.Future[None]:
-            assert self.dead_letters is not None
-            return self.dead_letters.keep(spec.name, item, failure, error)
-
-        outlets: dict[str, Outlet] = {"dead_letter": letter, "drop": drop}
-        return outlets.get(on_error, other)
-
-    def _rules(self) -> list[Rule]:
-        rules = []
-        for spec in self.spec.rules.values():
-            status = self.rule_status[spec.name]
-            reason = self._broken_rule(spec)
-            if reason:
-                status.error(reason)
-                status.set("stopped", reason)
-                self.log.error("rule %s is stopped: %s", spec.name, reason)
-                continue
-            transforms = []
-            for step in spec.transforms:
-                assert step.cls is not None
-                transforms.append(step.cls(step.config, self._context("rules", spec.name)))
-            rules.append(Rule(spec.name, transforms, spec.sinks, spec.sources, self.tallies[spec.name], status))
-            status.set("running")
-        return rules
-
-    def _broken_rule(self, spec: RuleSpec) -> str | None:
-        for step in spec.transforms:
-            if step.broken:
-                return step.broken
-        for name in spec.sinks:
-            if name in self.broken["sinks"]:
-                return f"sink {name!r}: {self.broken['sinks'][name]}"
-        return None
-
-    def _open_sources(self) -> None:
-        assert self._stage is not None
-        assert self._events is not None
-        for spec in self.spec.sources.values():
-            if spec.cls is None or spec.config is None:
-                self.broken["sources"][spec.name] = spec.broken or "broken"
-                continue
-            filters = self._stage.rules.filters_of(spec.name)
-            ctx = self._context("sources", spec.name, filters=filters, metrics=source_metrics())
-            source: Source[Any] = spec.cls(spec.config, ctx)
-            pump = SourcePump(source, self._events, self._stage, self.spec.stream.max_event_bytes)
-            self.sources[spec.name] = pump
-            pump.start()
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
+    def spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        """Run something beside; it ends with the pipeline."""
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- change ------------------------------------------------------------------------------------------------
+
+    def plan(self, spec: PipelineSpec) -> Plan:
+        """What ``apply`` would change. HeadraceError if some of it needs a restart."""
+        plan = Plan(self.spec, spec)
+        if plan.fixed:
+            keys = ", ".join("stream.url" if key == "state_dir" else key for key in plan.fixed)
+            raise HeadraceError(f"{keys}: changed, and that needs a restart; nothing was applied")
+        return plan
+
+    async def apply(self, spec: PipelineSpec) -> Plan:
+        """Go on with another configuration: all of it, or, with a HeadraceError that says why, nothing."""
+        async with self._changing:
+            if self._stopping:
+                raise HeadraceError("the pipeline is stopping")
+            plan = self.plan(spec)
+            if not plan:
+                self.spec = spec
+                return plan
+            change = Change(self, self.spec, spec)
+            await change.prepare()
+            await change.bring_up()
+            change.swap()
+            self.config.applied()
+            await change.finish()
+            return plan
+
+    async def forget_sink(self, name: str, topic: Topic) -> None:
+        """A sink is gone: so is its topic, if nothing in it waits for another sink of that name."""
+        await self.stage.handed_over()
+        async with self._changing:
+            if name not in self.topics and not topic.unsettled and not self.stage.owes(topic):
+                try:
+                    await self.stream.purge(topic.name)
+                except StreamError as exc:
+                    self.log.debug("the topic stays: %s", exc)
+                else:
+                    self.parts.sinks.pop(name, None)
+
+    async def purge(self, topic: str) -> None:
+        """Delete what a sink that is no more has left in the stream. StreamError if there is no such orphan."""
+        async with self._changing:
+            if topic not in self.stream.orphans() or topic.removeprefix("sink.") in self.topics:
+                raise StreamError(f"{topic}: no orphan of that name")
+            await self.stream.purge(topic)
+            self.parts.sinks.pop(topic.removeprefix("sink."), None)
+
+    def opens(self, connector: Connector[Any], opening: Any) -> None:
+        """Open a connector in the background."""
+        task = self._openings[connector] = self.spawn(opening)
+        task.add_done_callback(lambda _: self._openings.pop(connector, None))
+
+    async def close_connector(self, connector: Connector[Any]) -> None:
+        if opening := self._openings.get(connector):
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        await close(connector)
 
     # -- stop --------------------------------------------------------------------------------------------------
 
@@ -215,11 +184,14 @@ class Pipeline:
         if self._stopping:
             return 0
         self._stopping = True
-        timeout = self.spec.shutdown_timeout if timeout is None else timeout
+        async with self._changing:
+            return await self._stop(self.spec.shutdown_timeout if timeout is None else timeout, error)
+
+    async def _stop(self, timeout: float, error: Exception | None) -> int:
         deadline = time.monotonic() + timeout
         for pump in self.sources.values():
             await pump.stop_reading()
-        await self._until(lambda: not self.unsettled, deadline)
+        await self._until(lambda: not self._moving, deadline)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -245,8 +217,13 @@ class Pipeline:
     @property
     def unsettled(self) -> int:
         """Events that are in the stream and not settled."""
-        events = self._events.unsettled if self._events is not None else 0
+        events = self.events.unsettled if self.started else 0
         return events + sum(topic.unsettled for topic in self.topics.values())
+
+    @property
+    def _moving(self) -> int:
+        """Those among them that a stop waits for: not what waits for a disabled sink."""
+        return self.unsettled - sum(topic.unsettled for name, topic in self.topics.items() if name not in self.sinks)
 
     async def give(self, sink: str, events: Sequence[Event]) -> None:
         """Give events to a sink once more. HeadraceError if there is no such sink, or the stream does not take them."""
@@ -268,82 +245,12 @@ class Pipeline:
     @property
     def blocked_by(self) -> str | None:
         """The sink that holds the rules and the sources, if any."""
-        return self._stage.blocked_by if self._stage is not None else None
+        return self.stage.blocked_by
 
     def state(self) -> tuple[State, str]:
         """The state of the whole, and the one sentence why it is not running."""
-        if self.status.state != "running":
-            return self.status.state, self.status.reason
-        if (blocked := self.blocked_by) is not None:
-            return "degraded", self._blocked_reason(blocked)
-        for kind, parts in self._statuses().items():
-            for name, status in parts.items():
-                if status.state in ("connecting", "degraded") or (status.state == "stopped" and status.last_error):
-                    return "degraded", f"{kind[:-1]} {name}: {status.reason or status.state}"
-        for kind, broken in self.broken.items():
-            for name, reason in broken.items():
-                return "degraded", f"{kind[:-1]} {name}: {reason}"
-        return "running", ""
-
-    def _blocked_reason(self, name: str) -> str:
-        topic = self.topics.get(name)
-        if topic is None:
-            return "the stream does not take events; the rules and the sources wait"
-        most = self.spec.sinks[name].options.buffer.max_bytes
-        reason = self.sinks[name].status.reason
-        return (
-            f"sink {name} is full ({topic.unsettled} events, {topic.unsettled_bytes} of {most} bytes) and holds the "
-            f"rules and the sources" + (f": {reason}" if reason else "")
-        )
-
-    def _statuses(self) -> dict[str, dict[str, Status]]:
-        return {
-            "sources": {name: pump.status for name, pump in self.sources.items()},
-            "connectors": {name.removeprefix("inline:"): c.ctx.status for name, c in self.connectors.items()},
-            "rules": self.rule_status,
-            "sinks": {name: runner.status for name, runner in self.sinks.items()},
-        }
+        return state(self)
 
     def snapshot(self) -> dict[str, Any]:
-        """The status document: per component its state, reason, since, last error and counters."""
-        state, reason = self.state()
-        counters: dict[str, Callable[[str], dict[str, int | float]]] = {
-            "sources": lambda name: self.sources[name].metrics.snapshot(),
-            "connectors": lambda name: self._connector(name).ctx.metrics.snapshot(),
-            "rules": lambda name: self.tallies[name].snapshot(),
-            "sinks": lambda name: self.sinks[name].tally.metrics.snapshot(),
-        }
-        document: dict[str, Any] = {
-            "name": self.spec.name,
-            "state": state,
-            "reason": reason,
-            "since": self.status.since,
-        }
-        for kind, parts in self._statuses().items():
-            document[kind] = {
-                name: {**status.snapshot(), "counters": counters[kind](name)} for name, status in parts.items()
-            }
-            for name, why in self.broken.get(kind, {}).items():
-                document[kind][name] = {"state": "stopped", "reason": why, "since": self.status.since,
-                                        "last_error": why, "last_error_at": None, "counters": {}}  # fmt: skip
-        for name, runner in self.sinks.items():
-            document["sinks"][name] |= {"flow": runner.flow(), "histograms": runner.tally.histograms()}
-        document["stream"] = self._stream_snapshot()
-        return document
-
-    def _connector(self, name: str) -> Connector[Any]:
-        return self.connectors[name] if name in self.connectors else self.connectors[f"inline:{name}"]
-
-    def _stream_snapshot(self) -> dict[str, Any]:
-        topics = {"events": self._events, **{f"sink.{name}": topic for name, topic in self.topics.items()}}
-        orphans = self.stream.orphans()
-        return {
-            "topics": {
-                name: {"unsettled": topic.unsettled, "bytes": topic.unsettled_bytes, "oldest": topic.oldest,
-                       "corrupt": topic.corrupt}
-                for name, topic in topics.items() if topic is not None
-            },
-            "dead_letters": self.dead_letters.metrics.snapshot() if self.dead_letters else {},
-            "orphans": {name: {"events": events, "bytes": size} for name, (events, size) in orphans.items()},
-            "blocked_by": self.blocked_by,
-        }  # fmt: skip
+        """The status document."""
+        return snapshot(self)

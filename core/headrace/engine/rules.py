@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from headrace.components import Inputs, Transform
-from headrace.engine.tally import RuleTally
+from headrace.engine.tally import RuleTally, SinkTally
 from headrace.events import UNDEFINED, Event
 from headrace.metrics import Status
 from headrace.topics import TopicIndex, event_topics, problem
@@ -23,9 +23,12 @@ __all__ = ["Rule", "RuleSet"]
 
 
 class Rule:
-    """One rule, ready to run."""
+    """One rule, ready to run. ``discarded``: how many of its sinks are disabled. ``refused``: the counters of those
+    whose connector is."""
 
-    __slots__ = ("name", "sinks", "sources", "status", "tally", "timed", "transforms")
+    __slots__ = (
+        "discarded", "name", "refused", "sinks", "sources", "status", "tally", "timed", "transforms",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -35,6 +38,8 @@ class Rule:
         sources: Iterable[str] | None,
         tally: RuleTally,
         status: Status,
+        discarded: int = 0,
+        refused: Sequence[SinkTally] = (),
     ) -> None:
         self.name = name
         self.transforms = tuple(transforms)
@@ -44,6 +49,8 @@ class Rule:
         self.sources = frozenset(sources) if sources is not None else None
         self.tally = tally
         self.status = status
+        self.discarded = discarded
+        self.refused = tuple(refused)
 
     def process(self, events: Sequence[Event], first: int = 0) -> list[tuple[int, Event]]:
         """The rule's outputs, each with the index of its parent in ``events``. Counts; never raises.
@@ -66,7 +73,9 @@ class Rule:
             self.status.error(f"{type(error).__name__}: {error}")
         self.tally.processed(total, passed, len(failed), total - len(failed) - passed)
         if outputs:
-            self.tally.metrics.counters["actions.total"] += len(outputs) * len(self.sinks)
+            self.tally.acted(len(outputs), len(self.sinks), self.discarded, len(self.refused))
+            for sink in self.refused:
+                sink.refused(len(outputs))
         return outputs
 
     def _through(
@@ -119,7 +128,6 @@ class _Guarded:
     def add(self, rule: Rule, literal: str | float | bool) -> None:
         self.rules.append(rule)
         self.called[rule] = 0
-        rule.tally.skipped = lambda: self.seen - self.called[rule]
         if isinstance(literal, bool):
             self.bools.setdefault(literal, []).append(rule)
         elif isinstance(literal, str):
@@ -131,6 +139,11 @@ class _Guarded:
                 self.numbers.setdefault(number, []).append(rule)
         else:
             self.numbers.setdefault(literal, []).append(rule)
+
+    def count(self) -> None:
+        """From now on these rules count what this index passes over for them."""
+        for rule in self.rules:
+            rule.tally.skipped = lambda rule=rule: self.seen - self.called[rule]  # type: ignore[misc]  # a closure each
 
     def find(self, event: Event) -> Sequence[Rule]:
         """The rules whose condition this event may meet, or must fail loudly on."""
@@ -222,7 +235,7 @@ _MOST_KNOWN = 10_000
 
 
 class RuleSet:
-    """All rules of a pipeline, indexed. Swapped as a whole, between two batches."""
+    """All rules of a pipeline, indexed. Swapped as a whole, between two batches: ``start`` and ``stop`` counting."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = {rule.name: rule for rule in rules}
@@ -231,7 +244,7 @@ class RuleSet:
         self._by_event: dict[str, tuple[Entry, ...]] = {}
         self._known: dict[str, set[object]] = {}  # source → topics some rule reads
         self.filters: dict[str | None, set[str]] = {}
-        groups: dict[tuple[Inputs, frozenset[str] | None, tuple[str, ...]], _Guarded] = {}
+        groups = self._groups = dict[tuple[Inputs, frozenset[str] | None, tuple[str, ...]], _Guarded]()
         shared = self._shared_paths()
         for rule in self.rules.values():
             inputs = _inputs(rule)
@@ -250,6 +263,16 @@ class RuleSet:
             for source in rule.sources if rule.sources is not None else (None,):
                 names = {*inputs.topics, *inputs.events}
                 self.filters.setdefault(source, set()).update(name for name in names if not problem(name))
+
+    def start(self) -> None:
+        """These rules are the ones in use: let them count what the index passes over."""
+        for group in self._groups.values():
+            group.count()
+
+    def stop(self) -> None:
+        """They are in use no more: make that count their own."""
+        for rule in self.rules.values():
+            rule.tally.settle_skipped()
 
     def _shared_paths(self) -> set[tuple[Inputs, frozenset[str] | None, tuple[str, ...]]]:
         """The guards worth a hash: those that two rules or more have in common."""

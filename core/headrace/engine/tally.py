@@ -52,6 +52,16 @@ class RuleTally:
         counters["failed.exception"] += exceptions
         counters["failed.no_result"] += no_result
 
+    def acted(self, n: int, sinks: int, discarded: int, refused: int) -> None:
+        """``n`` results went to so many sinks each; ``discarded`` ones are disabled, ``refused`` have no connector."""
+        counters = self.metrics.counters
+        counters["actions.total"] += n * (sinks + discarded + refused)
+        if discarded:
+            counters["actions.discarded"] += n * discarded
+        if refused:
+            counters["actions.failed"] += n * refused
+            counters["actions.failed.out_of_service"] += n * refused
+
     def snapshot(self) -> dict[str, int | float]:
         values = self.metrics.snapshot()
         skipped = self.skipped()
@@ -90,6 +100,16 @@ class SinkTally:
         self.metrics.add("recovered", n)
         self.queuing += n
         self._recovered_unread += n
+
+    def requeued(self) -> None:
+        """Its runner is replaced: what had been tried and is unsettled waits for a first attempt again."""
+        self.queuing += self.inflight
+        self.inflight = 0
+
+    def refused(self, n: int) -> None:
+        """A rule gave ``n`` events to this sink, whose connector is disabled."""
+        self.metrics.counters["matched"] += n
+        self._dropped(n, "resource_stopped")
 
     def sent(self, n: int) -> None:
         """A rule gave ``n`` events to this sink."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from headrace.components import Component
-from headrace.config.model import NAME, PipelineOptions, RuleOptions, SinkOptions
+from headrace.config.model import NAME, PartOptions, PipelineOptions, RuleOptions, SinkOptions
 from headrace.config.webhooks import SINK
 from headrace.reference.options import summary
 from headrace.registry import KINDS, Kind, Registry
@@ -24,19 +24,25 @@ Schema = dict[str, Any]
 def schema(registry: Registry) -> Schema:
     """JSON Schema of a whole configuration file, with every component that is installed."""
     classes = [registry.find(kind, name) for kind in KINDS for name in registry.names(kind)]
-    models: set[type[BaseModel]] = {PipelineOptions, RuleOptions, SinkOptions, *(cls.Config for cls in classes)}
+    models: set[type[BaseModel]] = {
+        PartOptions,
+        PipelineOptions,
+        RuleOptions,
+        SinkOptions,
+        *(cls.Config for cls in classes),
+    }
     ordered = sorted(models, key=lambda model: (model.__module__, model.__qualname__))
     refs, defs = models_json_schema([(model, "validation") for model in ordered], by_alias=True)
     known: dict[str, Schema] = defs["$defs"]
     of = {model: known[refs[model, "validation"]["$ref"].rpartition("/")[2]] for model in ordered}
     for part in known.values():
         _loosen(part)
-    top = dict(of[PipelineOptions])
+    top, common = dict(of[PipelineOptions]), of[PartOptions]["properties"]
     top["properties"] = {
         **top["properties"],
         "include": _one_or_more({"type": "string"}),
-        "sources": _named([_variant(of[cls.Config], cls) for cls in _classes(registry, "source")]),
-        "connectors": _named([_variant(of[cls.Config], cls) for cls in _classes(registry, "connector")]),
+        "sources": _named([_variant(of[cls.Config], cls, common) for cls in _classes(registry, "source")]),
+        "connectors": _named([_variant(of[cls.Config], cls, common) for cls in _classes(registry, "connector")]),
         "rules": _named([_rule(of, registry)]),
         "sinks": _named([_sink(of, cls) for cls in _classes(registry, "sink")]),
         "webhooks": _named([_webhook(of, cls) for cls in _classes(registry, "sink") if cls.name == SINK]),
@@ -123,7 +129,7 @@ def _rule(of: Mapping[type[BaseModel], Schema], registry: Registry) -> Schema:
     return {
         "type": "object",
         "description": rule.get("description", ""),
-        "properties": {**short, "transforms": {**given["transforms"], **listed}, **names},
+        "properties": {**short, "transforms": {**given["transforms"], **listed}, **names, "enable": given["enable"]},
         "required": ["to"],
         "additionalProperties": False,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from headrace.components import Component, Sink
-from headrace.config.model import PipelineOptions, RuleOptions, SinkOptions
+from headrace.config.model import PartOptions, PipelineOptions, RuleOptions, SinkOptions
 from headrace.reference.options import example, options
 from headrace.registry import Kind, Registry
 
@@ -19,7 +19,7 @@ def markdown(registry: Registry, distribution: str = "headrace") -> str:
     """The reference page of all components that one distribution brings."""
     own = {row.name for row in registry.rows if row.distribution == distribution}
     parts = [_INTRODUCTION, _section("Top level", PipelineOptions), _section("Rules", RuleOptions)]
-    parts.append(_section("Every sink", SinkOptions))
+    parts += [_section("Every source and connector", PartOptions), _section("Every sink", SinkOptions)]
     for kind in ("source", "connector", "transform", "sink"):
         mine = [name for name in registry.names(kind) if registry.owner(kind, name) in own]
         parts += [_component(kind, registry.find(kind, name)) for name in mine]

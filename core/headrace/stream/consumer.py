@@ -28,7 +28,7 @@ class Consumer:
         self._group = group
         self._handler = handler
         self._log = logger
-        self._stopped = False
+        self.stopped = False
         self._app: Any = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -48,9 +48,9 @@ class Consumer:
         What is unsettled stays for the next start. What is settled later still counts, until somebody consumes the
         topic again.
         """
-        if self._stopped:
+        if self.stopped:
             return
-        self._stopped = True
+        self.stopped = True
         if self._watcher:
             self._watcher.cancel()
         self._app.consumer.halt()

@@ -42,6 +42,7 @@ class Stream:
         """Await ``handler`` for each record of ``topic`` from the oldest unsettled one on."""
         if topic.reading:
             raise StreamError(f"{topic.name} has a consumer already")
+        self._consumers = [each for each in self._consumers if not each.stopped]
         consumer = Consumer(topic, f"{self._name}.{topic.name}", handler, self._logger)
         self._consumers.append(consumer)
         await consumer.start()

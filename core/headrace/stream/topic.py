@@ -162,6 +162,11 @@ class Topic(ABC):
         """Settle one of them. False if it is settled already."""
         raise NotImplementedError
 
+    def attach(self, options: TopicOptions) -> None:
+        """Go on with these options."""
+        self.options = options
+        self.wake()
+
     # -- sending
 
     def send(self, events: Sequence[Event]) -> asyncio.Future[None]:

@@ -222,6 +222,14 @@ class SourceContract(ComponentContract):
                 batch, _ = await source.read()
                 assert batch
 
+    @in_loop
+    async def test_other_filters_do_no_harm(self, source: Source[Any], produce: Produce) -> None:
+        async with opened(source), asyncio.timeout(PATIENCE):
+            assert isinstance(await source.refilter(source.ctx.filters), bool)
+            await produce()
+            batch, _ = await source.read()
+            assert batch
+
 
 class TransformContract(ComponentContract):
     """Fixtures: ``transform``, and ``events`` for it if the ones here do not suit."""

@@ -201,6 +201,7 @@ class Link:
             raise NotConnected(f"{self._config.url}: {self.lost or 'the connection broke'}")
         future = self._answers.setdefault(mid, self._loop.create_future())
         reasons: list[ReasonCode] = await self._answer(future, what)
+        self._answers.pop(mid, None)
         return reasons
 
     def _on_answer(self, client: Any, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Any) -> None:

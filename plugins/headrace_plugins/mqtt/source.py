@@ -120,14 +120,7 @@ class Mqtt(Source[MqttConfig]):
         self._clientid: ClientId | None = parse_mapping(config.clientid) if config.clientid else None
         self._client_id = config.client_id or f"headrace-{self.ctx.pipeline}-{self.ctx.name}"
         self._rivals = Rivals(self._client_id)
-        messages = config.topics or _of_messages(self.ctx.filters)
-        about = self._prepare_events(messages)
-        if config.share:
-            shared = [f"$share/{config.share}/{one}" for one in without_covered(messages)]
-            self._filters = (*shared, *without_covered(about))
-        else:
-            self._filters = without_covered([*messages, *about])
-        self._overlap = overlapping(self._filters)
+        self._choose(self.ctx.filters)
         path = self.ctx.state_dir and self.ctx.state_dir / "mqtt" / f"{self.ctx.name}.json"
         self._remembered = Remembered(path, f"{config.url} {self._client_id}")
         self._watch = config.watch_dropped
@@ -140,25 +133,54 @@ class Mqtt(Source[MqttConfig]):
             self.log.warning("reading with stock paho, which is slower and takes QoS 2 as QoS 1: %s", why)
             self._client = client.StockClient
 
-    def _prepare_events(self, messages: Iterable[str]) -> list[str]:
+    def _prepare_events(self, messages: Iterable[str], read: Iterable[str]) -> list[str]:
         """What to subscribe to for the client events that rules read."""
         self._derive: Derive | None = None
-        options, asked = self.config.events, wanted(self.ctx.filters)
+        options, asked = self.config.events, wanted(read)
         if options is None or not asked:
             return []
         adapter = adapter_of(options)
         filters = adapter.filters(asked)
         node = f"{self.ctx.pipeline}@{platform.node()}"
         derived = Derived(adapter, asked, self._client_id, node, snapshots=options.snapshots)
-        read = tuple(messages)
+        plain = tuple(messages)
 
         def derive(topic: str, payload: bytes, retained: bool, now: int) -> tuple[list[Event], bool]:
             if not any(matches(filter, topic) for filter in filters):
                 return [], False
-            return derived(topic, payload, retained, now), not any(matches(filter, topic) for filter in read)
+            return derived(topic, payload, retained, now), not any(matches(filter, topic) for filter in plain)
 
         self._derive = derive
         return filters
+
+    def _choose(self, read: Iterable[str]) -> None:
+        """What to subscribe to, of what rules read."""
+        config = self.config
+        messages = config.topics or _of_messages(read)
+        about = self._prepare_events(messages, read)
+        if config.share:
+            shared = [f"$share/{config.share}/{one}" for one in without_covered(messages)]
+            self._filters = (*shared, *without_covered(about))
+        else:
+            self._filters = without_covered([*messages, *about])
+        self._overlap = overlapping(self._filters)
+
+    async def refilter(self, filters: tuple[str, ...]) -> bool:
+        link = self._link
+        if self._intake is None or link is None or link.lost is not None:
+            return False  # it is not connected: another one begins with these
+        before, overlapped = self._filters, self._overlap
+        self._choose(filters)
+        if self._overlap != overlapped or self._derive is not None:
+            return False  # which message came by which subscription, and why, is settled when they are made
+        answers = await link.subscribe([filter for filter in self._filters if filter not in before], self.config.qos)
+        await link.unsubscribe([filter for filter in before if filter not in self._filters])
+        refused = {filter: reason for filter, reason in answers.items() if reason.is_failure}
+        self._keep([filter for filter in self._filters if filter not in refused])
+        if problems := self._problems(link, answers, refused):
+            self.log.warning("%s", "; ".join(problems))
+            self.ctx.status.set("degraded", "; ".join(problems))
+        return True
 
     async def _connect(self) -> Link:
         from headrace_plugins.mqtt.link import NoAnswer, WrongVersion

@@ -82,6 +82,10 @@ class MqttServer(Source[MqttServerConfig]):
         """Where it listens, with the ports the system gave if 0 was asked for."""
         return [listener.address for listener in self._listeners]
 
+    async def refilter(self, filters: tuple[str, ...]) -> bool:
+        self.events = wanted(filters)
+        return True
+
     @property
     def address(self) -> str:
         """The first of them."""

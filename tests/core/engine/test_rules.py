@@ -150,6 +150,7 @@ def test_the_hash_calls_only_rules_that_may_match(value: Any, called: set[str]) 
         rule(name, lambda e, name=name: seen.append(name), guards=(Guard(("payload", "id"), literal),))
         for name, literal in LITERALS.items()
     )
+    rules.start()
     rules.process([event(payload={"id": value})])
     assert set(seen) == called
     for one in rules.rules.values():
@@ -161,6 +162,7 @@ def test_a_payload_without_the_field_or_without_json() -> None:
     rules = RuleSet(
         rule(str(n), lambda e, n=n: seen.append(str(n)), guards=(Guard(("payload", "a", "id"), n),)) for n in range(3)
     )
+    rules.start()
     rules.process([event(payload={"a": {}}), event(payload={"a": '{"id": 1}'}), event(payload={})])
     assert seen == ["1"]
     rules.process([event(payload="not json")])
@@ -170,10 +172,12 @@ def test_a_payload_without_the_field_or_without_json() -> None:
 
 def test_counts_of_skipped_events_survive_a_swap() -> None:
     made = [rule(str(n), lambda e: None, guards=(Guard(("qos",), n),)) for n in range(3)]
-    RuleSet(made).process([event(qos=1), event(qos=2)])
-    for one in made:
-        one.tally.settle_skipped()
-    RuleSet(made).process([event(qos=0)])
+    before, after = RuleSet(made), RuleSet(made)
+    before.start()
+    before.process([event(qos=1), event(qos=2)])
+    before.stop()
+    after.start()
+    after.process([event(qos=0)])
     assert [counts(one)["matched"] for one in made] == [3, 3, 3]
 
 

@@ -1,0 +1,105 @@
+"""What people see of a running pipeline: its state in one sentence, and the status document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from headrace.metrics import State, Status
+
+if TYPE_CHECKING:
+    from headrace.engine.pipeline import Pipeline
+
+__all__ = ["snapshot", "state"]
+
+
+def state(pipeline: Pipeline) -> tuple[State, str]:
+    """The state of the whole, and the one sentence why it is not running."""
+    if pipeline.status.state != "running":
+        return pipeline.status.state, pipeline.status.reason
+    if (blocked := pipeline.blocked_by) is not None:
+        return "degraded", _blocked_reason(pipeline, blocked)
+    for kind, parts in _statuses(pipeline).items():
+        for name, status in parts.items():
+            if status.state in ("connecting", "degraded") or (status.state == "stopped" and status.last_error):
+                return "degraded", f"{kind[:-1]} {name}: {status.reason or status.state}"
+    return "running", ""
+
+
+def _blocked_reason(pipeline: Pipeline, name: str) -> str:
+    topic, runner = pipeline.topics.get(name), pipeline.sinks.get(name)
+    if topic is None or runner is None:
+        return "the stream does not take events; the rules and the sources wait"
+    reason = runner.status.reason
+    return (
+        f"sink {name} is full ({topic.unsettled} events, {topic.unsettled_bytes} of {topic.options.max_bytes} bytes) "
+        "and holds the rules and the sources" + (f": {reason}" if reason else "")
+    )
+
+
+def _statuses(pipeline: Pipeline) -> dict[str, dict[str, Status]]:
+    """Of every part that is configured, in the order of the configuration."""
+    spec, idle = pipeline.spec, pipeline.idle
+    running: dict[str, dict[str, Status]] = {
+        "sources": {name: pump.status for name, pump in pipeline.sources.items()},
+        "connectors": {name.removeprefix("inline:"): c.ctx.status for name, c in pipeline.connectors.items()},
+        "rules": pipeline.rule_status,
+        "sinks": {name: runner.status for name, runner in pipeline.sinks.items()},
+    }
+    names: dict[str, Iterable[str]] = {
+        "sources": spec.sources,
+        "connectors": spec.connectors | spec.inline_connectors,
+        "rules": spec.rules,
+        "sinks": spec.sinks,
+    }
+    found: dict[str, dict[str, Status]] = {}
+    for kind, wanted in names.items():
+        known = running[kind] | idle.get(kind, {})
+        found[kind] = {name: known[name] for name in wanted if name in known}
+    return found
+
+
+def snapshot(pipeline: Pipeline) -> dict[str, Any]:
+    """The status document: per component its state, reason, since, last error and counters."""
+    now, reason = state(pipeline)
+    document: dict[str, Any] = {
+        "name": pipeline.spec.name,
+        "state": now,
+        "reason": reason,
+        "since": pipeline.status.since,
+        "config": pipeline.config.snapshot(),
+    }
+    counters: dict[str, Callable[[str], dict[str, int | float]]] = {
+        "sources": lambda name: pipeline.parts.counters("sources", name),
+        "connectors": lambda name: (
+            pipeline.parts.counters("connectors", name) or pipeline.parts.counters("connectors", f"inline:{name}")
+        ),
+        "rules": lambda name: pipeline.parts.rules[name].snapshot(),
+        "sinks": lambda name: pipeline.parts.sinks[name].metrics.snapshot() if name in pipeline.parts.sinks else {},
+    }
+    for kind, parts in _statuses(pipeline).items():
+        document[kind] = {
+            name: {**status.snapshot(), "counters": counters[kind](name)} for name, status in parts.items()
+        }
+    for name, runner in pipeline.sinks.items():
+        document["sinks"][name] |= {"flow": runner.flow(), "histograms": runner.tally.histograms()}
+    document["stream"] = _stream(pipeline)
+    return document
+
+
+def _stream(pipeline: Pipeline) -> dict[str, Any]:
+    topics = {f"sink.{name}": topic for name, topic in pipeline.topics.items()}
+    letters = pipeline.dead_letters
+    orphans = {name: part for name, part in pipeline.stream.orphans().items() if name not in topics}
+    if pipeline.started:
+        topics = {"events": pipeline.events, **topics}
+    return {
+        "topics": {
+            name: {"unsettled": topic.unsettled, "bytes": topic.unsettled_bytes, "oldest": topic.oldest,
+                   "corrupt": topic.corrupt}
+            for name, topic in topics.items()
+        },
+        "dead_letters": letters.metrics.snapshot() if letters else {},
+        "orphans": {name: {"events": events, "bytes": size} for name, (events, size) in orphans.items()},
+        "blocked_by": pipeline.blocked_by,
+    }  # fmt: skip
