@@ -105,7 +105,7 @@ class Bench:
         batches = [events(BATCH) for _ in range(n // BATCH)]
         failures: list[Exception] = []
 
-        def done(_: int, error: Exception | None) -> None:
+        def done(_: int, error: Exception | None, receipt: Any = None) -> None:
             if error is not None:
                 failures.append(error)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,11 +30,15 @@ __all__ = [
     "Context",
     "Done",
     "Explanation",
+    "Form",
     "Guard",
     "Inputs",
+    "JoiningSink",
     "Offer",
     "Output",
+    "Piece",
     "PipelineInfo",
+    "Receipt",
     "Remark",
     "Sink",
     "Source",
@@ -289,7 +293,17 @@ class Transform(Component[C]):
         return Explanation([str(e) for e in output.exceptions.values()], [row for _, row in output.rows])
 
 
-Done = Callable[[int, Exception | None], None]
+class Receipt(NamedTuple):
+    """What the peer said to a delivery, for the delivery log: a status and the beginning of its text."""
+
+    status: int | None = None
+    text: bytes = b""
+
+
+class Done(Protocol):
+    """Settles one event of a batch: ``done(i, None)`` or ``done(i, error)``, and with it what the peer said."""
+
+    def __call__(self, index: int, error: Exception | None, receipt: Receipt | None = None, /) -> None: ...
 
 
 class Sink(Component[C]):
@@ -332,11 +346,37 @@ class Sink(Component[C]):
         """
         errors: list[Exception | None] = []
         try:
-            await self.write([event], lambda _, error: errors.append(error))
+            await self.write([event], lambda _, error, receipt=None: errors.append(error))
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is the result
             errors.append(exc)
         error = errors[0] if errors else None
         return {"ok": error is None, "error": None if error is None else str(error) or type(error).__name__}
+
+
+Form = Literal["array", "ndjson", "lines"]
+"""How several bodies become one (``batch.as``)."""
+
+
+class Piece(NamedTuple):
+    """One event's share of a request. Events go into one request only if what they have in ``common`` is equal."""
+
+    common: Hashable
+    data: bytes
+
+
+class JoiningSink(Sink[C]):
+    """A sink that can put several events into one request: what ``batch:`` needs."""
+
+    @abstractmethod
+    def piece(self, event: Event, form: Form) -> Piece:
+        """What this event adds to a request, such as its body; ``common`` is where the request goes, and how.
+
+        Raises if nothing can be made of the event. ``batch.bytes`` bounds the pieces of one request.
+        """
+
+    @abstractmethod
+    async def write_joined(self, batch: Batch, pieces: Sequence[bytes], common: Hashable, form: Form) -> Receipt | None:
+        """Attempt them once, in one request. Raising fails them all; the engine finds out which one is to blame."""
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,11 @@ class Lanes:
         """Items that could be tried now (some may have been settled since)."""
         return len(self._ready)
 
+    @property
+    def born(self) -> float | None:
+        """When the first of the ready items came (loop time); None if nobody is ready."""
+        return self._ready[0].taken.born if self._ready else None
+
     def __iter__(self) -> Iterator[Item]:
         """Every waiting item, heads first."""
         yield from self._ready

@@ -65,8 +65,8 @@ class BatchOptions(ComponentConfig):
     """Several events in one request, for sinks that can."""
 
     size: int = Field(1, ge=1, le=10_000, description="Events in a batch at most.")
-    bytes: Size = Field(1 << 20, gt=0, description="Encoded bytes in a batch at most.")
-    every: Duration = Field(0.0, ge=0, description="How long to wait for a batch to fill.")
+    bytes: Size = Field(1 << 20, gt=0, description="Bytes of the bodies in a batch at most; a longer one goes alone.")
+    every: Duration = Field(0.0, ge=0, description="How long an event waits for its batch to fill.")
     as_: Literal["array", "ndjson", "lines"] = Field("array", alias="as", description="How the batch is written.")
 
 

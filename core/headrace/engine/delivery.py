@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.components import Sink
+from headrace.components import Receipt, Sink
 from headrace.config.model import SinkSpec
 from headrace.engine.dead_letters import Outlet
 from headrace.engine.flow import Flow
@@ -210,13 +210,13 @@ class SinkRunner:
         settled = bytearray(len(items))  # of this call: an item may be in another one before this one returns
         began = time.perf_counter()
 
-        def done(index: int, error: Exception | None) -> None:
+        def done(index: int, error: Exception | None, receipt: Receipt | None = None) -> None:
             if settled[index]:
                 self.log.warning("the sink settled event %s twice; only the first counts", items[index].event.id)
                 return
             settled[index] = 1
             if not index:  # one is measured for all that began with it: counting must cost an event next to nothing
-                self._measure(items[0], began, len(items), error)
+                self._measure(items[0], began, len(items), error, receipt)
             self._settle(items[index], error, began)
 
         outcome: Exception | None = None
@@ -228,11 +228,13 @@ class SinkRunner:
             if not settled[index]:
                 done(index, outcome)
 
-    def _measure(self, item: Item, began: float, n: int, error: Exception | None) -> None:
+    def _measure(
+        self, item: Item, began: float, n: int, error: Exception | None, receipt: Receipt | None = None
+    ) -> None:
         seconds = time.perf_counter() - began
         self.tally.measured(item.event, seconds, n, delivered=error is None)
         if error is None:
-            self.journal.delivered(item, seconds)
+            self.journal.delivered(item, seconds, receipt)
 
     # -- settling ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
+from headrace.components import Receipt
 from headrace.engine.retry import Failure
 from headrace.errors import DeliveryError
 from headrace.lanes import Item
@@ -45,12 +46,14 @@ class Journal:
                 text = f"{text}: {error.answer[:_TEXT].decode('utf-8', 'replace')}"
         self._failures.append(self._entry(item, failure.what, status, seconds, text))
 
-    def delivered(self, item: Item, seconds: float) -> None:
-        """An attempt succeeded."""
+    def delivered(self, item: Item, seconds: float, receipt: Receipt | None = None) -> None:
+        """An attempt succeeded; ``receipt``: what the peer said, if the sink tells."""
         now = time.monotonic()
         if now >= self._next_success:
             self._next_success = now + _PAUSE
-            self._successes.append(self._entry(item, "delivered", None, seconds, ""))
+            status, said = receipt or (None, b"")
+            text = said[:_TEXT].decode("utf-8", "replace")
+            self._successes.append(self._entry(item, "delivered", status, seconds, text))
 
     @staticmethod
     def _entry(item: Item, outcome: str, status: int | None, seconds: float, text: str) -> _Entry:

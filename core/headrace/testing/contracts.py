@@ -22,7 +22,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from headrace.components import Component, Connector, Explanation, Guard, Inputs, Sink, Source, TestStep, Transform
+from headrace.components import (
+    Component,
+    Connector,
+    Explanation,
+    Guard,
+    Inputs,
+    Receipt,
+    Sink,
+    Source,
+    TestStep,
+    Transform,
+)
 from headrace.errors import EndOfInput
 from headrace.events import Event, encode_event
 from headrace.testing.context import make_event
@@ -358,7 +369,7 @@ class SinkContract(ComponentContract):
         settled: list[int] = []
         late: list[int] = []
 
-        def done(i: int, error: Exception | None) -> None:
+        def done(i: int, error: Exception | None, receipt: Receipt | None = None) -> None:
             (late if writing.done() else settled).append(i)
 
         async with opened(sink):
@@ -377,7 +388,7 @@ async def write(sink: Sink[Any], batch: Sequence[Event]) -> list[Exception | Non
     verdicts: dict[int, Exception | None] = {}
     ended = False
 
-    def done(i: int, error: Exception | None) -> None:
+    def done(i: int, error: Exception | None, receipt: Receipt | None = None) -> None:
         assert not ended, f"event {i} was settled after write had ended"
         assert 0 <= i < len(batch), f"there is no event {i}"
         assert i not in verdicts, f"event {i} was settled twice"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import httptools
 
+from headrace import Receipt
 from headrace_plugins.http.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = ["Connection"]
 
 _LARGE = 1 << 16
 """Smaller requests are out as soon as they are written."""
+_SHOWN = 256
+"""Bytes of a good answer that are told: enough for a line of the delivery log."""
 
 
 class Connection(asyncio.Protocol):
@@ -41,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._answered = 0
         self._known = b""
         self._known_status = 0
+        self._known_said = self._said = Receipt()
         self._start_over()
 
     def _start_over(self) -> None:
@@ -64,7 +68,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         if not self.ended and self._headed and not self._is_framed():
-            self._finish(self._parser.get_status_code())  # this answer ends with its connection
+            self._finish(*self._answer())  # this answer ends with its connection
             self.end("the server closed the connection", orderly=True)
         self.end("the server closed the connection before its answer was there")
 
@@ -123,19 +127,28 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.ended:
             return
-        if data == self._known and self.sent and not self._open:
-            self._finish(self._known_status)
+        if not self.sent:
+            self._unasked()
+            return
+        if data == self._known and not self._open:
+            self._finish(self._known_status, self._known_said)
         else:
             self._parse(self._recognise(data))
+            if self._open and not self.sent:
+                self._unasked()
         if not self.ended:
             self.pool.ready(self)
+
+    def _unasked(self) -> None:
+        """Not one byte is waited with: the rest could be taken for the answer to the next request."""
+        self.end("the server sent something nobody asked for")
 
     def _recognise(self, data: bytes) -> bytes:
         """Settle by the answer known already, as often as it is there; returns what is left to parse."""
         known, start = self._known, 0
         while known and self.sent and not self._open and data.startswith(known, start):
             start += len(known)
-            self._finish(self._known_status)
+            self._finish(self._known_status, self._known_said)
         return data[start:]
 
     def _parse(self, data: bytes) -> None:
@@ -177,24 +190,29 @@ class Connection(asyncio.Protocol):
         one = data[: len(data) // self._complete]
         status = self._parser.get_status_code()
         if status < 300 and len(one) <= 1024 and one * self._complete == data:
-            self._known, self._known_status = one, status
+            self._known, self._known_status, self._known_said = one, status, self._said
 
     def _cut_short(self) -> None:
         if self._headed:
-            self._finish(self._parser.get_status_code())
+            self._finish(*self._answer())
             self.end("the answer is too long", orderly=True)
         else:
             self.end(f"the answer's headers exceed {self.pool.max_answer} bytes")
 
-    def _finish(self, status: int) -> None:
+    def _answer(self) -> tuple[int, Receipt]:
+        status = self._parser.get_status_code()
+        self._said = Receipt(status, self.pool.where.conceal(self._body)[:_SHOWN])
+        return status, self._said
+
+    def _finish(self, status: int, said: Receipt) -> None:
         """The oldest request has its answer."""
         if not self.sent:
-            self.end("the server sent something nobody asked for")
+            self._unasked()
             return
         exchange = self.sent.popleft()
         self._answered += 1
         if status in exchange.call.success:
-            exchange.settle(None)
+            exchange.settle(None, said)
         elif exchange.redirect(status, self._headers, self.pool.where):
             self.pool.again(exchange)
         else:
@@ -227,7 +245,7 @@ class Connection(asyncio.Protocol):
         if status >= 200 and not self.ended:  # below: only a notice, the answer follows
             self._complete += 1
             self._open = False
-            self._finish(status)
+            self._finish(*self._answer())
             if not self._parser.should_keep_alive():
                 self.end("the server closes the connection", orderly=True)
         self._next_answer()

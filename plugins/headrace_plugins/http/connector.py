@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from headrace import Connector, Context, Event, NotConnected, TestStep
+from headrace import Connector, Context, Event, Form, NotConnected, TestStep
 from headrace_plugins.http.check import Checker
 from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
 from headrace_plugins.http.dial import Dialler
@@ -17,7 +17,7 @@ from headrace_plugins.http.fields import constants
 from headrace_plugins.http.health import Health
 from headrace_plugins.http.hosts import HostPools, url_of
 from headrace_plugins.http.pool import HashedPool, Pool
-from headrace_plugins.http.request import Form, RequestTemplate, literal
+from headrace_plugins.http.request import RequestTemplate, literal
 from headrace_plugins.http.tls import Certificates
 from headrace_plugins.http.tokens import Tokens, token_request
 from headrace_plugins.http.url import Url, parse_url, secrets_of

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urljoin
 
-from headrace import DeliveryError, Done
+from headrace import DeliveryError, Done, Receipt
 from headrace_plugins.http.url import Where, mask_url
 
 __all__ = ["Answer", "Call", "Carrier", "Exchange", "ask"]
@@ -79,11 +79,11 @@ class Exchange:
         self.resent = False
         self.hops = 0
 
-    def settle(self, error: DeliveryError | None) -> None:
+    def settle(self, error: DeliveryError | None, receipt: Receipt | None = None) -> None:
         call = self.call
         if call.cancelled:
             return
-        call.done(self.index, error)
+        call.done(self.index, error, receipt)
         call.left -= 1
         if not call.left and call.waiter is not None and not call.waiter.done():
             call.waiter.set_result(None)
@@ -153,7 +153,7 @@ class _Question(Exchange):
         self.answer: Answer | None = None
         self.error: Exception | None = None
 
-    def _done(self, _: int, error: Exception | None) -> None:
+    def _done(self, _: int, error: Exception | None, receipt: Receipt | None = None) -> None:
         self.error = error
 
     def refuse(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, where: Where) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
-from headrace import UNDEFINED, DeliveryError, Event, __version__
+from headrace import UNDEFINED, DeliveryError, Event, Form, __version__
 from headrace.templates import Template, compile_body
 from headrace_plugins.http.compression import compressor
 from headrace_plugins.http.config import HttpConnectorConfig, HttpSinkConfig
@@ -16,9 +16,8 @@ from headrace_plugins.http.signing import Signer
 from headrace_plugins.http.tokens import Tokens
 from headrace_plugins.http.url import Url, parse_proxy
 
-__all__ = ["Form", "RequestTemplate", "join_bodies", "join_paths", "literal"]
+__all__ = ["RequestTemplate", "join_bodies", "join_paths", "literal"]
 
-Form = Literal["array", "ndjson", "lines"]
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _CONTENT_TYPES = {"array": b"application/json", "ndjson": b"application/x-ndjson", "lines": b"text/plain"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -39,7 +38,7 @@ def join_paths(base: str, path: str) -> str:
     return joined if joined.startswith("/") else f"/{joined}"
 
 
-def join_bodies(bodies: list[bytes], form: Form) -> bytes:
+def join_bodies(bodies: Sequence[bytes], form: Form) -> bytes:
     """Several bodies as one."""
     if form == "array":
         return b"[%b]" % b",".join(bodies)

@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from headrace import Batch, Context, DeliveryError, Done, Event, HeadraceError, Sink
+from headrace import (
+    Batch,
+    Context,
+    DeliveryError,
+    Done,
+    Event,
+    Form,
+    HeadraceError,
+    JoiningSink,
+    Piece,
+    Receipt,
+)
 from headrace_plugins.http.config import HttpSinkConfig
 from headrace_plugins.http.connector import HttpConnector
 from headrace_plugins.http.exchange import Call, Exchange
 from headrace_plugins.http.fields import constants, sensitive, statuses
 from headrace_plugins.http.hosts import url_of
-from headrace_plugins.http.request import Form, RequestTemplate, join_bodies
+from headrace_plugins.http.request import RequestTemplate, join_bodies
 from headrace_plugins.http.tokens import Tokens
 from headrace_plugins.http.url import Where
 
@@ -33,7 +44,7 @@ class _Part(Protocol):
 P = TypeVar("P", bound=_Part)
 
 
-class HttpSink(Sink[HttpSinkConfig]):
+class HttpSink(JoiningSink[HttpSinkConfig]):
     """One HTTP request for each event, or one for a batch."""
 
     name = "http"
@@ -65,23 +76,35 @@ class HttpSink(Sink[HttpSinkConfig]):
     async def write(self, batch: Batch, done: Done) -> None:
         await self._deliver(batch, self._request.render, done)
 
-    async def write_joined(self, batch: Batch, form: Form) -> None:
-        """Send all these events in one request, or in one for each address and set of headers that they differ in.
+    def piece(self, event: Event, form: Form) -> Piece:
+        """Its body; in common with others are the address and the headers. Without a body there is nothing to join."""
+        if not self._request.has_body:
+            return Piece(event, b"")
+        template = self._joined.get(form)
+        if template is None:
+            template = self._joined[form] = self._template(form)
+        try:
+            return Piece(template.head(event), template.body(event))
+        except Exception as exc:
+            raise _invalid(exc) from exc
 
-        Raises if any of it failed. The delivery id of such a request is a hash of those of its events.
-        """
-        errors: list[Exception] = []
+    async def write_joined(self, batch: Batch, pieces: Sequence[bytes], common: Hashable, form: Form) -> Receipt | None:
+        """The delivery id of such a request is a hash of those of its events."""
+        outcome: list[tuple[Exception | None, Receipt | None]] = []
 
-        def done(i: int, error: Exception | None) -> None:
-            if error is not None:
-                errors.append(error)
+        def done(_: int, error: Exception | None, receipt: Receipt | None = None) -> None:
+            outcome.append((error, receipt))
 
-        if not self._request.has_body:  # there is nothing to join
-            await self.write(batch, done)
+        if isinstance(common, bytes):
+            template = self._joined[form]
+            joint = _Joint(common, _joint_id(batch), join_bodies(pieces, form), batch[0].key)
+            await self._deliver([joint], lambda part: template.message(part.head, part.id, part.body), done)
         else:
-            await self._deliver(*self._join(batch, form), done)
-        if errors:
-            raise errors[0]
+            await self._deliver(batch, self._request.render, done)
+        error, receipt = outcome[0]
+        if error is not None:
+            raise error
+        return receipt
 
     async def _deliver(self, parts: Sequence[P], render: Callable[[P], bytes], done: Done) -> None:
         """One request for each part; returns when all are settled."""
@@ -109,20 +132,20 @@ class HttpSink(Sink[HttpSinkConfig]):
         token = await tokens.ready()
         refused: dict[int, Exception] = {}
 
-        def settle(i: int, error: Exception | None) -> None:
+        def settle(i: int, error: Exception | None, receipt: Receipt | None = None) -> None:
             if isinstance(error, DeliveryError) and error.status == 401:
                 refused[i] = error
             else:
                 if error is None:
                     tokens.accepted()
-                done(i, error)
+                done(i, error, receipt)
 
         await self._attempt(parts, render, settle)
         if not refused:
             return
         again = list(refused)
         if await tokens.replace(token):
-            await self._attempt([parts[i] for i in again], render, lambda n, error: done(again[n], error))
+            await self._attempt([parts[i] for i in again], render, lambda n, *said: done(again[n], *said))
         else:
             for i, error in refused.items():
                 done(i, error)
@@ -170,22 +193,6 @@ class HttpSink(Sink[HttpSinkConfig]):
             "seconds": time.perf_counter() - began,
         }
 
-    def _join(self, batch: Batch, form: Form) -> tuple[list[_Joint], Callable[[_Joint], bytes]]:
-        template = self._joined.get(form)
-        if template is None:
-            template = self._joined[form] = self._template(form)
-        by_head: dict[bytes, list[Event]] = {}
-        try:
-            for event in batch:
-                by_head.setdefault(template.head(event), []).append(event)
-            parts = [
-                _Joint(head, _joint_id(events), join_bodies([template.body(e) for e in events], form), events[0].key)
-                for head, events in by_head.items()
-            ]
-        except Exception as exc:
-            raise _invalid(exc) from exc
-        return parts, lambda part: template.message(part.head, part.id, part.body)
-
     def _header_left_out(self, name: str) -> None:
         self.ctx.metrics.add("headers_left_out")
         now = time.monotonic()
@@ -216,5 +223,5 @@ def _shown_body(body: bytes) -> dict[str, Any]:
         return {"body": base64.b64encode(body).decode(), "body_is_base64": True}
 
 
-def _joint_id(events: list[Event]) -> str:
+def _joint_id(events: Batch) -> str:
     return blake2b("\0".join([event.delivery_id for event in events]).encode(), digest_size=16).hexdigest()

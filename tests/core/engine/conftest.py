@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -62,8 +62,14 @@ class Bench:
         self.given_up.append((item.event, failure))
         return None
 
-    async def give(self, *keys: str, settled: Sequence[int] = (), timestamp: int = 0) -> HandRecord:
-        events = [Event({"n": n, "key": key}, key=key, rule="r", timestamp=timestamp) for n, key in enumerate(keys)]
+    async def give(
+        self, *keys: str, settled: Sequence[int] = (), timestamp: int = 0, change: Mapping[int, Any] | None = None
+    ) -> HandRecord:
+        """A record of events of these keys. ``change``: more columns of the n-th."""
+        events = [
+            Event({"n": n, "key": key, **(change or {}).get(n, {})}, key=key, rule="r", timestamp=timestamp)
+            for n, key in enumerate(keys)
+        ]
         record = HandRecord(events, settled)
         self.records.append(record)
         self.tally.sent(len(events) - len(settled))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from headrace.components import ComponentConfig, Done, Sink
+from headrace.components import ComponentConfig, Done, Form, JoiningSink, Piece, Sink
 from headrace.config.model import SinkOptions, SinkSpec
 from headrace.engine.delivery import SinkRunner
 from headrace.engine.joined import JoinedRunner
@@ -148,11 +148,15 @@ class Peer(Sink[ComponentConfig]):
         done(i, error)
 
 
-class JoiningPeer(Peer):
-    """Takes several events in one request."""
+class JoiningPeer(Peer, JoiningSink[ComponentConfig]):
+    """Takes several events in one request, but not every third together with the others."""
 
-    async def write_joined(self, batch: Batch, form: str) -> None:
-        assert len({id(event) for event in batch}) == len(batch)
+    def piece(self, event: Event, form: Form) -> Piece:
+        return Piece(event["n"] % 3 == 0, b"0123456789")
+
+    async def write_joined(self, batch: Batch, pieces: Sequence[bytes], common: Any, form: Form) -> None:
+        assert len({id(event) for event in batch}) == len(batch) == len(pieces) <= 3, "not one request's worth"
+        assert {event["n"] % 3 == 0 for event in batch} == {common}
         self._begin(batch)
         try:
             for error in [await self.world.answer(event) for event in batch]:
@@ -308,7 +312,7 @@ class Deliveries(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"inflight": 2}, {"order": "key", "rate": "100/s"}, {"batch": {"size": 4, "every": "5ms"}}],
+    [{}, {"inflight": 2}, {"order": "key", "rate": "100/s"}, {"batch": {"size": 4, "every": "5ms", "bytes": "34B"}}],
     ids=["default", "narrow", "rate", "joined"],
 )
 def test_any_sequence(options: dict[str, Any]) -> None:

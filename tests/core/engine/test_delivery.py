@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from headrace.errors import Backoff, DeliveryError, NotConnected
-from headrace.events import Batch, Event, now_ms
-from headrace.testing.doubles import Recorder, RecordingSink
+from headrace.events import Event, now_ms
+from headrace.testing.doubles import Recorder
 
 QUICK: dict[str, Any] = {"retry": {"initial": "10ms", "max": "50ms", "max_attempts": 4}}
 
@@ -281,41 +281,3 @@ async def test_a_rate_waits_and_drops_nothing(bench: Any) -> None:
     await b.all_settled()
     assert time.monotonic() - started >= 0.2
     assert b.counters["success"] == 26
-
-
-class JoiningSink(RecordingSink):
-    """Takes several events in one request, as ``http`` does."""
-
-    joined: list[list[int]]
-
-    async def write_joined(self, batch: Batch, form: str) -> None:
-        recorder = self.config.recorder
-        self.joined = [*getattr(self, "joined", []), [event["n"] for event in batch]]
-        for event in batch:
-            outcome = recorder.script(event)
-            if isinstance(outcome, Exception):
-                raise outcome
-        recorder.delivered.extend(batch)
-
-
-async def test_a_batch_carries_several_events_of_one_key_in_order(bench: Any) -> None:
-    b = bench(Recorder(), sink_class=JoiningSink, batch={"size": 10, "every": "20ms"})
-    await b.give(*("a" * 7), "b")
-    await b.all_settled()
-    assert order(b.recorder, "a") == list(range(7))
-    assert len(b.runner.sink.joined) == 1
-    assert b.counters["success"] == 8
-
-
-async def test_the_one_to_blame_in_a_batch_is_found(bench: Any) -> None:
-    def script(event: Event) -> Exception | None:
-        return DeliveryError("500", kind="status", status=500) if event["n"] == 3 else None
-
-    b = bench(Recorder(script), sink_class=JoiningSink, batch={"size": 4}, **QUICK)
-    for _ in range(3):
-        await b.give(*("a" * 6), "b", "c")
-    await b.all_settled()
-    assert [event["n"] for event, _ in b.given_up] == [3, 3, 3]
-    assert b.counters["success"] == 21
-    per_record = [0, 1, 2, 4, 5]
-    assert order(b.recorder, "a") == per_record * 3

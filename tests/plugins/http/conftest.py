@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from headrace import DeliveryError, Event
+from headrace import DeliveryError, Event, Form, Receipt
 from headrace.testing.context import make_context, make_event
 from headrace_plugins.http import HttpConnector, HttpSink
 
@@ -242,7 +242,7 @@ class Client:
         """One ``write``: the verdict on each event. Each must be settled once, and before the end."""
         verdicts: dict[int, Exception | None] = {}
 
-        def done(i: int, error: Exception | None) -> None:
+        def done(i: int, error: Exception | None, receipt: Receipt | None = None) -> None:
             assert i not in verdicts
             assert error is None or isinstance(error, DeliveryError)
             verdicts[i] = error
@@ -251,6 +251,18 @@ class Client:
             await sink.write(batch, done)
         assert len(verdicts) == len(batch)
         return [verdicts[i] for i in range(len(batch))]
+
+    @staticmethod
+    async def join(sink: HttpSink, batch: Sequence[Event], form: Form = "array") -> list[Receipt | None]:
+        """Events as the engine would join them: those with the same in common in one request."""
+        parts: dict[Any, list[tuple[Event, bytes]]] = {}
+        for event in batch:
+            common, data = sink.piece(event, form)
+            parts.setdefault(common, []).append((event, data))
+        return [
+            await sink.write_joined([event for event, _ in part], [data for _, data in part], common, form)
+            for common, part in parts.items()
+        ]
 
     async def close(self) -> None:
         for connector in self._connectors:
@@ -271,12 +283,12 @@ def openssl(directory: Path, command: str) -> None:
     subprocess.run(["openssl", *command.split()], cwd=directory, check=True, capture_output=True)
 
 
-def certificate(directory: Path, name: str, alternative: str) -> None:
-    """``name``.pem and ``name``.key, signed by the test's authority."""
-    (directory / "extensions").write_text(f"subjectAltName={alternative}\n")
+def certificate(directory: Path, name: str, extension: str, by: str = "ca", days: int = 2) -> None:
+    """``name``.pem and ``name``.key, signed by the test's authority or another."""
+    (directory / "extensions").write_text(f"{extension}\n")
     openssl(directory, f"req -newkey {KEY} -nodes -keyout {name}.key -out request -subj /CN={name}")
-    signing = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions"
-    openssl(directory, f"{signing} -days 2 -out {name}.pem")
+    signing = f"x509 -req -in request -CA {by}.pem -CAkey {by}.key -CAcreateserial -extfile extensions"
+    openssl(directory, f"{signing} -days {days} -out {name}.pem")
 
 
 @pytest.fixture(scope="module")
@@ -285,9 +297,13 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("pki")
     authority = "-subj /CN=authority -addext keyUsage=critical,keyCertSign"
     openssl(directory, f"req -x509 -newkey {KEY} -nodes -keyout ca.key -out ca.pem -days 2 {authority}")
-    certificate(directory, "server", "IP:127.0.0.1")
-    certificate(directory, "other", "DNS:other.example")
-    certificate(directory, "client", "DNS:client")
+    certificate(directory, "server", "subjectAltName=IP:127.0.0.1")
+    certificate(directory, "other", "subjectAltName=DNS:other.example")
+    certificate(directory, "client", "subjectAltName=DNS:client")
+    certificate(directory, "between", "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign", days=9)
+    certificate(directory, "chained", "subjectAltName=IP:127.0.0.1", by="between", days=30)
+    with (directory / "chained.pem").open("a") as file:
+        file.write((directory / "between.pem").read_text())
     return directory
 
 

@@ -167,7 +167,7 @@ class TestOAuth2:
         sink = await client.sink(endpoint.server.url, endpoint.options())
         await client.deliver(sink, client.events())
         endpoint.valid = {"Bearer t2"}
-        await sink.write_joined(client.events(5), "array")
+        await client.join(sink, client.events(5), "array")
         assert [len(json.loads(seen.body)) for seen in endpoint.server.seen[1:]] == [5, 5]
 
     async def test_a_server_that_refuses_every_token_costs_few(self, endpoint: Endpoint, client: Any) -> None:

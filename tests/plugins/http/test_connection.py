@@ -48,7 +48,7 @@ class Bench:
     verdicts: dict[int, DeliveryError | None] = field(default_factory=dict)
 
     def request(self, n: int, method: bytes = b"POST") -> None:
-        def done(index: int, error: Exception | None) -> None:
+        def done(index: int, error: Exception | None, receipt: Any = None) -> None:
             assert index not in self.verdicts
             assert error is None or isinstance(error, DeliveryError)
             self.verdicts[index] = error
@@ -293,3 +293,14 @@ async def test_after_a_closing_answer_the_rest_is_left_for_another_connection(ex
     assert [(exchange.index, exchange.resent) for exchange in waiting] == [(1, False), (2, False)]
     for task in one.connection.pool._dials:
         task.cancel()
+
+
+@pytest.mark.parametrize("early", [b"H", b"HTTP/1.1 408 Request Timeout\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+async def test_the_beginning_of_an_answer_nobody_asked_for_is_no_answer_to_the_next(early: bytes) -> None:
+    for pieces in ([LENGTH, early], [LENGTH + early]):
+        one = bench(1)
+        one.feed(*pieces)
+        assert one.statuses == [200]
+        one.request(1)
+        one.feed(LENGTH)
+        assert one.statuses == [200], "what was left over became the next answer"

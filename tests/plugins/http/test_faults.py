@@ -207,7 +207,7 @@ class TestEnding:
         server.default = server.answer(wait=gate.wait)
         sink = await client.sink(server.url, {"pool_size": 2})
         settled: list[int] = []
-        writing = asyncio.create_task(sink.write(client.events(6), lambda i, error: settled.append(i)))
+        writing = asyncio.create_task(sink.write(client.events(6), lambda i, *_: settled.append(i)))
         await server.until(lambda: len(server.seen) == 2)
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -222,7 +222,7 @@ class TestEnding:
         server.script = [server.answer(), server.answer(wait=gate.wait)]
         sink = await client.sink(server.url, {"pool_size": 1, "pipelining": 10})
         await client.deliver(sink, client.events())
-        writing = asyncio.create_task(sink.write(client.events(), lambda i, error: None))
+        writing = asyncio.create_task(sink.write(client.events(), lambda *_: None))
         await server.until(lambda: len(server.seen) == 2)
         other = asyncio.create_task(client.deliver(sink, client.events(2)))
         await asyncio.sleep(0)

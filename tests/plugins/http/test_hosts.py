@@ -66,7 +66,7 @@ async def test_any_other_host_is_never_sent_to(
 
 async def test_joined_events_go_each_to_its_host(server: Any, client: Any) -> None:
     sink = await client.sink(f"http://${{host}}:{server.port}", {"allow_hosts": ["localhost", "127.0.0.1"]})
-    await sink.write_joined(to(client, "localhost", "127.0.0.1", "localhost"), "ndjson")
+    await client.join(sink, to(client, "localhost", "127.0.0.1", "localhost"), "ndjson")
     assert sorted((seen.header("host").split(":")[0], len(seen.body.splitlines())) for seen in server.seen) == [
         ("127.0.0.1", 1),
         ("localhost", 2),

@@ -12,11 +12,13 @@ import pytest
 
 from headrace.testing.pipelines import RunningPipeline, run_pipeline
 
+SQL = "SELECT clientid, payload.seq AS seq"
 
-def pipeline(server: Any, sink: str = "", count: int = 1, devices: int = 1) -> Any:
+
+def pipeline(server: Any, sink: str = "", count: int = 1, devices: int = 1, sql: str = SQL) -> Any:
     return run_pipeline(f"""
 sources: {{g: {{type: generate, devices: {devices}, rate: 5000, count: {count}, payload: '{{"seq": ${{seq}}}}'}}}}
-rules: {{all: {{sql: 'SELECT clientid, payload.seq AS seq FROM "#"', to: out}}}}
+rules: {{all: {{sql: '{sql} FROM "#"', to: out}}}}
 sinks: {{out: {{type: http, url: "{server.url}", retry: {{initial: 10ms, max: 5s}}, {sink}}}}}
 """)
 
@@ -104,6 +106,25 @@ async def test_batches_carry_every_event_once(server: Any) -> None:
     assert len(server.seen) < 100
 
 
+@pytest.mark.parametrize("form", ["array", "ndjson", "lines"])
+async def test_a_batch_has_no_more_bytes_than_it_may(server: Any, form: str) -> None:
+    async with pipeline(server, f"batch: {{size: 100, bytes: 256B, every: 50ms, as: {form}}}", 200, 10) as running:
+        counters = await settled(running, 200)
+    assert counters["success"] == 200
+    sizes = [len(seen.body) for seen in server.seen]
+    assert max(sizes) <= 256
+    assert sum(sizes) / len(sizes) > 128, "requests that are hardly filled"
+
+
+async def test_a_device_whose_events_go_to_different_places_is_heard_in_order(server: Any) -> None:
+    server.respond = lambda seen: server.answer(wait=lambda: asyncio.sleep(0.01 if seen.target == "/0" else 0))
+    sink = 'path: "/${even}", batch: {size: 50, every: 20ms}'
+    async with pipeline(server, sink, 40, sql="SELECT payload.seq AS seq, payload.seq mod 2 AS even") as running:
+        counters = await settled(running, 40)
+    assert counters["success"] == 40
+    assert [row["seq"] for seen in server.seen for row in json.loads(seen.body)] == list(range(40))
+
+
 async def test_the_one_to_blame_in_a_batch_is_found(server: Any) -> None:
     server.respond = lambda seen: server.answer(400 if b'"seq":7}' in seen.body else 200)
     async with pipeline(server, "batch: {size: 20, every: 20ms}", count=40) as running:
@@ -120,3 +141,17 @@ async def test_the_error_shown_has_the_answer_and_no_secret(server: Any) -> None
         error = running.status()["sinks"]["out"]["last_error"]
     assert "422" in error
     assert "s3cret" not in error
+
+
+@pytest.mark.parametrize("sink", ["", "batch: {size: 2}"], ids=["alone", "joined"])
+async def test_the_delivery_log_says_what_the_server_said(server: Any, sink: str) -> None:
+    server.script = [server.answer(503, b"busy"), server.answer(202, b"your key is s3cret-key"), server.answer(204)]
+    headers = "headers: {X-Api-Key: s3cret-key}"
+    async with pipeline(server, ", ".join(filter(None, [headers, sink])), count=2) as running:
+        await settled(running, 2)
+        entries = running.pipeline.sinks["out"].journal.entries()
+    log = [(entry["outcome"], entry["attempt"], entry["status"], entry["excerpt"]) for entry in entries]
+    assert log[0] == ("5xx", 1, 503, "the server answered 503 Service Unavailable: busy")
+    assert log[-1] == ("delivered", 2, 202, "your key is ***") or log[-1] == ("delivered", 1, 204, "")
+    assert ("delivered", 2, 202, "your key is ***") in log
+    assert all(0 < entry["seconds"] < 10 for entry in entries)

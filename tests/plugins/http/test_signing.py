@@ -50,7 +50,7 @@ async def test_the_bytes_that_are_sent_are_signed(server: Any, client: Any) -> N
 
 async def test_a_batch_is_signed_as_a_whole(server: Any, client: Any) -> None:
     sink = await client.sink(server.url, sign={"keys": [KEY]})
-    await sink.write_joined(client.events(3), "ndjson")
+    await client.join(sink, client.events(3), "ndjson")
     (seen,) = server.seen
     assert len(seen.body.splitlines()) == 3
     expected = standard_signature(KEY, seen.header("idempotency-key"), seen.header("webhook-timestamp"), seen.body)
