@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import http
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headrace import DeliveryError, Event, NotConnected, TestStep
+from headrace_plugins.http.chain import chain
 from headrace_plugins.http.config import HealthCheck, HttpSinkConfig
 from headrace_plugins.http.dial import Silent
 from headrace_plugins.http.exchange import Answer
@@ -117,7 +117,7 @@ class Checker:
     async def _tls(self) -> tuple[str, dict[str, Any]]:
         silent = await self._dialler.connect(Silent)
         try:
-            return _certificate(cast("ssl.SSLObject", silent.transport.get_extra_info("ssl_object")))
+            return chain(silent.transport.get_extra_info("ssl_object"))
         finally:
             silent.transport.abort()
 
@@ -133,26 +133,3 @@ def _said(answer: Answer, check: HealthCheck) -> str:
     except ValueError:
         phrase = ""
     return f"the server answered {answer.status} {phrase}".rstrip() + f" to {check.method} {check.path}"
-
-
-def _certificate(tls: ssl.SSLObject) -> tuple[str, dict[str, Any]]:
-    """What the server showed of itself. An unverified certificate says nothing that could be believed."""
-    version = tls.version() or "TLS"
-    found: dict[str, Any] = cast("dict[str, Any]", tls.getpeercert()) or {}
-    if not found:
-        return f"{version}, the certificate is not verified", {"version": version}
-    days = int((ssl.cert_time_to_seconds(found["notAfter"]) - time.time()) // 86400)
-    facts = {
-        "version": version,
-        "subject": _name(found.get("subject", ())),
-        "issuer": _name(found.get("issuer", ())),
-        "names": [value for _, value in found.get("subjectAltName", ())],
-        "expires_in_days": days,
-    }
-    return f"{version}, {facts['subject']} by {facts['issuer']}, valid for {days} more days", facts
-
-
-def _name(parts: Any) -> str:
-    """A distinguished name: the common name, or all of it."""
-    pairs = [pair for part in parts for pair in part]
-    return next((v for k, v in pairs if k == "commonName"), ", ".join(f"{k}={v}" for k, v in pairs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import ssl
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from headrace import NotConnected
 from headrace_plugins.http import HttpConnector
+from headrace_plugins.http.chain import chain
 from rig import until
 
 
@@ -101,7 +103,43 @@ async def test_a_test_shows_the_certificate(secure: Any, client: Any, pki: Path)
     assert (facts["subject"], facts["issuer"], facts["names"]) == ("server", "authority", ["127.0.0.1"])
     assert facts["expires_in_days"] in (1, 2)
     assert facts["version"] == "TLSv1.3"
-    assert "server by authority, valid for" in steps[2].detail
+    assert re.fullmatch(r"TLSv1\.3, server \([12] more days\), authority \([12] more days\)", steps[2].detail)
+
+
+@pytest.mark.parametrize("secure", ["chained"], indirect=True)
+async def test_a_test_shows_the_whole_chain_and_what_ends_first(secure: Any, client: Any, pki: Path) -> None:
+    steps = await (await client.connector(secure.url, tls={"ca": pki / "ca.pem"})).test()
+    facts = steps[2].facts
+    assert [link["subject"] for link in facts["chain"]] == ["chained", "between", "authority"]
+    assert [link["issuer"] for link in facts["chain"]] == ["between", "authority", "authority"]
+    assert [link["expires_in_days"] // 10 for link in facts["chain"]] == [2, 0, 0]
+    assert facts["chain"][0]["names"] == ["127.0.0.1"]
+    assert (facts["verified"], facts["subject"]) == (True, "chained")
+    assert (
+        facts["expires_in_days"] == facts["chain"][2]["expires_in_days"] in (1, 2)
+    )  # the authority is the first to go
+    assert "chained (29 more days), between (8 more days), authority (1 more days)" in steps[2].detail
+
+
+@pytest.mark.parametrize("secure", ["chained"], indirect=True)
+async def test_a_chain_that_is_not_verified_is_shown_as_it_was_sent(secure: Any, client: Any) -> None:
+    step = (await (await client.connector(secure.url, tls={"insecure": True})).test())[2]
+    assert [link["subject"] for link in step.facts["chain"]] == ["chained", "between"]
+    assert step.facts["verified"] is False
+    assert "the certificate is not verified, chained (29 more days)" in step.detail
+
+
+def test_where_python_tells_of_no_chain_the_servers_own_is_shown() -> None:
+    class Other:
+        def version(self) -> str:
+            return "TLSv1.3"
+
+        def getpeercert(self) -> dict[str, Any]:
+            return {"subject": ((("commonName", "server"),),), "notAfter": "Jan  1 00:00:00 2020 GMT"}
+
+    detail, facts = chain(Other())  # type: ignore[arg-type]  # what it asks for is there
+    assert [link["subject"] for link in facts["chain"]] == ["server"]
+    assert "server (ended " in detail
 
 
 async def test_a_test_says_why_a_certificate_is_not_accepted(secure: Any, client: Any) -> None:
