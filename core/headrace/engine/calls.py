@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.engine.dead_letters import DeadLetters, Which
+from headrace.engine.rates import SECONDS
+from headrace.engine.tally import RuleTally, SinkTally
 from headrace.errors import HeadraceError
 from headrace.stream import Kept
 
@@ -60,10 +62,24 @@ async def _deliveries(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
     return runner.journal.entries(int(arguments["limit"]), failures=bool(arguments.get("failures")))
 
 
+async def _history(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    """How fast the events of a rule or sink came, of each ten seconds of the last quarter of an hour; oldest first."""
+    kind, name = arguments["kind"], arguments["name"]
+    tallies: dict[str, Mapping[str, RuleTally | SinkTally]] = {
+        "rules": pipeline.parts.rules,
+        "sinks": pipeline.parts.sinks,
+    }
+    tally = tallies[kind].get(name)
+    if tally is None:
+        raise HeadraceError(f"there is no {kind[:-1]} {name!r} running")
+    return {"seconds": SECONDS, "rates": tally.rate.history()}
+
+
 CALLS: Final[Mapping[str, Callable[[Pipeline, Mapping[str, Any]], Awaitable[Any]]]] = {
     "status": _status,
     "dlq.ls": _dlq_ls,
     "dlq.replay": _dlq_replay,
     "dlq.purge": _dlq_purge,
     "deliveries": _deliveries,
+    "history": _history,
 }

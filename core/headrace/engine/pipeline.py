@@ -18,6 +18,7 @@ from headrace.engine.intake import RuleStage, SourcePump
 from headrace.engine.opening import close
 from headrace.engine.parts import Parts
 from headrace.engine.plan import Plan
+from headrace.engine.rates import keep_rates
 from headrace.engine.report import snapshot, state
 from headrace.engine.rules import RuleSet
 from headrace.errors import HeadraceError, StreamError
@@ -103,6 +104,7 @@ class Pipeline:
         change.swap()
         await stream.consume(self.events, self.stage.handle)
         self.spawn(self.stage.keep_time())
+        self.spawn(keep_rates(lambda: [*self.parts.rules.values(), *self.parts.sinks.values()]))
         await change.finish()
         self.status.set("running")
         for error in self.registry.notify_started(self._info()):

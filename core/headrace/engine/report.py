@@ -81,6 +81,10 @@ def snapshot(pipeline: Pipeline) -> dict[str, Any]:
         document[kind] = {
             name: {**status.snapshot(), "counters": counters[kind](name)} for name, status in parts.items()
         }
+    for kind, tallies in (("rules", pipeline.parts.rules), ("sinks", pipeline.parts.sinks)):
+        for name, tally in tallies.items():
+            if name in document[kind]:
+                document[kind][name]["rates"] = tally.rates()
     for name, runner in pipeline.sinks.items():
         document["sinks"][name] |= {"flow": runner.flow(), "histograms": runner.tally.histograms()}
     document["stream"] = _stream(pipeline)

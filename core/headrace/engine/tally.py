@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from headrace.engine.rates import Rate
 from headrace.engine.retry import Failure
 from headrace.events import Event
 from headrace.metrics import Metrics
@@ -43,6 +44,7 @@ class RuleTally:
     def __init__(self) -> None:
         self.metrics = Metrics(*RULE)
         self.skipped: Callable[[], int] = lambda: 0
+        self.rate = Rate()
 
     def processed(self, events: int, passed: int, exceptions: int, no_result: int) -> None:
         counters = self.metrics.counters
@@ -69,6 +71,14 @@ class RuleTally:
             values[name] += skipped
         return values
 
+    def sample(self) -> None:
+        """One second has passed."""
+        self.rate.sample(self.metrics.counters["matched"] + self.skipped())
+
+    def rates(self) -> dict[str, float]:
+        """How fast ``matched`` grows, by EMQX's names for rules."""
+        return {f"matched.{name}": value for name, value in self.rate.snapshot().items()}
+
     def settle_skipped(self) -> None:
         """Before the index is replaced: make its count of skipped events this rule's own."""
         skipped = self.skipped()
@@ -88,12 +98,21 @@ class SinkTally:
         self.latency = metrics.histogram("latency")
         self.end_to_end = metrics.histogram("end_to_end")
         self._recovered_unread = 0
+        self.rate = Rate()
         metrics.gauge("queuing", lambda: self.queuing)
         metrics.gauge("inflight", lambda: self.inflight)
 
     def histograms(self) -> dict[str, Any]:
         """``latency`` of attempts, and ``end_to_end`` from the making of an event to its delivery."""
         return {name: histogram.snapshot() for name, histogram in self.metrics.histograms.items()}
+
+    def sample(self) -> None:
+        """One second has passed."""
+        self.rate.sample(self.metrics.counters["matched"])
+
+    def rates(self) -> dict[str, float]:
+        """How fast ``matched`` grows, by EMQX's names for actions."""
+        return {name.replace(".", "_"): value for name, value in self.rate.snapshot().items()}
 
     def recovered(self, n: int) -> None:
         """``n`` unsettled events were found in the stream at start."""
