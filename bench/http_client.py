@@ -6,6 +6,8 @@ The server is a process of its own, so only the client's CPU is measured. Each r
 the medians, and how many times less CPU than aiohttp's client each way takes.
 
     aiohttp      64 workers post over at most 32 connections
+    floor        one and the same request over each of 32 connections, the next when any bytes arrive: what the system
+                 calls and the loop cost, without a client
     sink, n      HttpSink.write alone: templates for path, header and body; n requests ahead on each of 32 connections
     engine, n    the same driven by the engine: lanes by key, settling, counting
 """
@@ -35,6 +37,7 @@ from headrace_plugins.http import HttpConnector, HttpSink
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CONNECTIONS, BATCH, KEYS = 32, 256, 256
+REQUEST = b"POST /d/device-7 HTTP/1.1\r\nhost: h\r\ncontent-length: 38\r\n\r\n" + b"x" * 38
 PAYLOAD = json.dumps({"id": 7, "msg": "x" * 100, "temp": 21.5})
 
 
@@ -84,6 +87,36 @@ async def by_aiohttp(url: str, n: int) -> None:
                     await answer.read()
 
         await asyncio.gather(*[work() for _ in range(64)])
+
+
+class Floor(asyncio.Protocol):
+    """Sends the next request when there is an answer, whatever it is."""
+
+    def __init__(self, left: list[int], done: asyncio.Future[None]) -> None:
+        self.left, self.done = left, done
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        if data:
+            self.left[1] -= 1
+        if self.left[0]:
+            self.left[0] -= 1
+            self.transport.write(REQUEST)  # type: ignore[attr-defined]
+        elif not self.left[1] and not self.done.done():
+            self.done.set_result(None)
+
+
+async def by_nobody(url: str, n: int) -> None:
+    loop = asyncio.get_running_loop()
+    left, done = [n, n], loop.create_future()
+    host, port = url.removeprefix("http://").split(":")
+    made = [await loop.create_connection(lambda: Floor(left, done), host, int(port)) for _ in range(CONNECTIONS)]
+    await done
+    for transport, _ in made:
+        transport.abort()
 
 
 class Bench:
@@ -164,7 +197,7 @@ async def cost(way: Callable[[int], Awaitable[None]], n: int) -> float:
     began = time.process_time()
     await way(n)
     spent = time.process_time() - began
-    return (spent - (0 if way.__name__ == "plain" else making)) / n * 1e6
+    return (spent - (0 if way.__name__ in ("plain", "bare") else making)) / n * 1e6
 
 
 async def measure(n: int, rounds: int) -> dict[str, float]:
@@ -178,9 +211,13 @@ async def measure(n: int, rounds: int) -> dict[str, float]:
     async def plain(requests: int) -> None:
         await by_aiohttp(url, requests)
 
+    async def bare(requests: int) -> None:
+        await by_nobody(url, requests)
+
     try:
         for _ in range(rounds):
             found.setdefault("aiohttp", []).append(await cost(plain, n))
+            found.setdefault("floor", []).append(await cost(bare, n))
             for depth in (1, 16):
                 bench = Bench(url, depth)
                 await bench.connector.open()

@@ -19,6 +19,8 @@ from headrace_plugins.http.url import Url, parse_proxy
 __all__ = ["RequestTemplate", "join_bodies", "join_paths", "literal"]
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_KNOWN = 4096
+"""Paths that are known to be good."""
 _CONTENT_TYPES = {"array": b"application/json", "ndjson": b"application/x-ndjson", "lines": b"text/plain"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -213,6 +215,7 @@ class _Target:
             self._parameters.append((quote(parameter[0], "").encode(), Template(literal(parameter[1]))))
         self._first = b"&" if "?" in path else b"?"
         self._omit = sink.missing == "omit"
+        self._good: set[bytes] = set()
         self.constant: bytes | None = None
         """The target, if it is the same for every event."""
         if self._path.constant is not None:
@@ -226,8 +229,16 @@ class _Target:
         path = self._path.constant
         if path is None:
             path = self._path.render_bytes(event)
-            _check_target(path)
-        return self._start + path + self._query(event)
+            if path not in self._good:
+                self._check(path)
+        return self._start + path + self._query(event) if self._parameters else self._start + path
+
+    def _check(self, path: bytes) -> None:
+        _check_target(path)
+        if len(path) <= 256:  # those of devices come again and again; others would only fill the memory
+            if len(self._good) >= _KNOWN:
+                self._good.clear()
+            self._good.add(path)
 
     def _query(self, event: Any) -> bytes:
         query = [

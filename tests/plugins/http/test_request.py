@@ -95,6 +95,17 @@ class TestAddress:
         assert "does not fit into a URL" in str(error)
         assert not server.seen
 
+    async def test_is_looked_at_however_many_there_were(self, client: Any) -> None:
+        sink = await client.sink("http://h", path="/d/${v}")
+        (event,) = client.events()
+        for n in range(9000):
+            event.columns["v"] = f"{n % 4500}/x"
+            assert sink.render(event)["url"] == f"http://h/d/{n % 4500}%2Fx"
+        for value in ("..", "1/..", "1/x/.."):
+            event.columns["v"] = value
+            with pytest.raises(DeliveryError, match="would leave its place"):
+                sink.render(event)
+
 
 class TestHeaders:
     async def test_have_templates_in_name_and_value(self, server: Any, client: Any) -> None:
