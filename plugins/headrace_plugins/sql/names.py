@@ -126,11 +126,11 @@ class Names:
         return self._in_list(path, scope)
 
     def read(self, code: Code, steps: Sequence[Step], inside: Callable[[Path], Code]) -> Code:
-        if len(steps) > _INLINE:
+        if len(steps) > _INLINE and code.kind not in ("num", "bool"):
             keys = [inside(step.path).text if isinstance(step, By) else _constant(step) for step in steps]
             return Code(f"dig({code.text}, ({', '.join(keys)}))", raises=code.raises)
         for step in steps:
-            if isinstance(step, End) or code is UNDEFINED_CODE:
+            if isinstance(step, End) or code.text == "U" or code.kind in ("num", "bool"):  # there is nothing below
                 return replace(UNDEFINED_CODE, raises=code.raises)
             if isinstance(step, str):
                 first, again = self.bound(code)

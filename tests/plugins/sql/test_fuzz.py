@@ -99,7 +99,8 @@ def test_any_expression_fails_cleanly_or_has_a_value(a: str, b: str, where: str,
         Event({"x": y, "z": UNDEFINED, "payload": "no json"}),
         Event({"payload": '{"a": 1, "b": [2.5]}', "x": 1}),
     ]
-    refused_or_run(f'SELECT {a} AS p, {b} AS q, p AS r, {a} AS o.k FROM "t" WHERE NOT ({where} OR {where})', *events)
+    fields = f"{a} AS p, {b} AS q, p AS r, {a} AS o.k, p.k AS s, q[1].k AS t, p[q] AS u, q.{'k.' * 9}k AS v"
+    refused_or_run(f'SELECT {fields} FROM "t" WHERE NOT ({where} OR {where}) AND p.k = q[p.k]', *events)
     refused_or_run(f'FOREACH [{a}, {b}] AS e DO e, {a} AS v INCASE {where} FROM "t"', *events)
 
 
