@@ -8,7 +8,10 @@ match cost nothing per event; their counters are made up when somebody reads the
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -24,10 +27,10 @@ __all__ = ["Rule", "RuleSet"]
 
 class Rule:
     """One rule, ready to run. ``discarded``: how many of its sinks are disabled. ``refused``: the counters of those
-    whose connector is."""
+    whose connector is. ``chosen``: how many events the index found for it."""
 
     __slots__ = (
-        "discarded", "name", "refused", "sinks", "sources", "status", "tally", "timed", "transforms",
+        "chosen", "discarded", "name", "refused", "sinks", "sources", "status", "tally", "timed", "transforms",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +54,7 @@ class Rule:
         self.status = status
         self.discarded = discarded
         self.refused = tuple(refused)
+        self.chosen = 0
 
     def process(self, events: Sequence[Event], first: int = 0) -> list[tuple[int, Event]]:
         """The rule's outputs, each with the index of its parent in ``events``. Counts; never raises.
@@ -111,7 +115,7 @@ class Rule:
 class _Guarded:
     """Rules of the same input that each want one field to equal a literal of their own."""
 
-    __slots__ = ("bools", "called", "key", "numbers", "path", "rules", "seen", "sources", "texts", "words")
+    __slots__ = ("bools", "key", "numbers", "path", "rules", "seen", "sources", "texts", "words")
 
     def __init__(self, path: tuple[str, ...], sources: frozenset[str] | None) -> None:
         self.path = path
@@ -123,11 +127,9 @@ class _Guarded:
         self.words: list[Rule] = []  # of texts that are no numbers: comparing them with a number is an error to report
         self.bools: dict[bool, list[Rule]] = {}
         self.seen = 0
-        self.called: dict[Rule, int] = {}
 
     def add(self, rule: Rule, literal: str | float | bool) -> None:
         self.rules.append(rule)
-        self.called[rule] = 0
         if isinstance(literal, bool):
             self.bools.setdefault(literal, []).append(rule)
         elif isinstance(literal, str):
@@ -143,15 +145,16 @@ class _Guarded:
     def count(self) -> None:
         """From now on these rules count what this index passes over for them."""
         for rule in self.rules:
-            rule.tally.skipped = lambda rule=rule: self.seen - self.called[rule]  # type: ignore[misc]  # a closure each
+            rule.chosen = 0
+            rule.tally.skipped = lambda rule=rule: self.seen - rule.chosen  # type: ignore[misc]  # a closure each
 
     def find(self, event: Event) -> Sequence[Rule]:
         """The rules whose condition this event may meet, or must fail loudly on."""
         self.seen += 1
-        found = self._candidates(event)
-        for rule in found:
-            self.called[rule] += 1
-        return found
+        value = self._value(event)
+        if type(value) is int and not self.words:  # the usual case
+            return self.numbers.get(value, ())
+        return self._candidates(value)
 
     def _value(self, event: Event) -> Any:
         if self.key is not None:  # the usual case, and done for every event
@@ -163,8 +166,7 @@ class _Guarded:
                 return payload.get(self.key, UNDEFINED)
         return _value(event, self.path)
 
-    def _candidates(self, event: Event) -> Sequence[Rule]:
-        value = self._value(event)
+    def _candidates(self, value: Any) -> Sequence[Rule]:
         if value is UNDEFINED:
             return ()
         found: Sequence[Rule]
@@ -327,19 +329,19 @@ class RuleSet:
 
     def process(self, events: Sequence[Event]) -> dict[str, list[Event]]:
         """What goes to each sink, in the order of the events. Never raises; each rule counts for itself."""
-        work: dict[Rule, list[int]] = {}
+        work: defaultdict[Rule, list[int]] = defaultdict(list)
         for i, event in enumerate(events):
             for entry in self._entries(event):
                 if entry.sources is not None and event.source not in entry.sources:
                     continue
                 if type(entry) is Rule:
-                    work.setdefault(entry, []).append(i)
+                    work[entry].append(i)
                 else:
                     for rule in entry.find(event):  # type: ignore[union-attr]  # mypy does not narrow by type()
-                        work.setdefault(rule, []).append(i)
-        found: dict[str, list[tuple[int, Event]]] = {}
-        mixed: set[str] = set()
+                        work[rule].append(i)
+        found: dict[str, list[list[tuple[int, Event]]]] = {}
         for rule, indices in work.items():
+            rule.chosen += len(indices)
             chosen = events if len(indices) == len(events) else [events[i] for i in indices]
             outputs = rule.process(chosen)
             if not outputs:
@@ -347,14 +349,14 @@ class RuleSet:
             if chosen is not events:
                 outputs = [(indices[i], event) for i, event in outputs]
             for sink in rule.sinks:
-                if sink in found:
-                    mixed.add(sink)
-                    found[sink] = found[sink] + outputs
-                else:
-                    found[sink] = outputs
-        for sink in mixed:  # several rules gave to it: back to the order of the events
-            found[sink].sort(key=lambda pair: pair[0])
-        return {sink: [event for _, event in outputs] for sink, outputs in found.items()}
+                found.setdefault(sink, []).append(outputs)
+        return {sink: _in_order(parts) for sink, parts in found.items()}
+
+
+def _in_order(parts: Sequence[list[tuple[int, Event]]]) -> list[Event]:
+    """The outputs of several rules for one sink, in the order of the events they come from."""
+    pairs = parts[0] if len(parts) == 1 else sorted(chain.from_iterable(parts), key=itemgetter(0))
+    return [event for _, event in pairs]
 
 
 def _inputs(rule: Rule) -> Inputs:
