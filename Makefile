@@ -21,6 +21,7 @@ dashboard: .venv/.dashboard core/headrace/ui/dist/index.html  ## build the dashb
 test: .venv/.tests check  ## everything CI runs: the checks, then every test
 	@.ci/peer mosquitto_pub mosquitto mosquitto-clients
 	@.ci/peer nginx nginx-light
+	@.ci/peer chromium chromium fonts-dejavu-core
 	$(BIN)/pytest -m "not soak" $(PYTEST_ARGS)
 
 check: .venv/.tests  ## format, lint, types, import contracts

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headrace.config import Checked, InvalidConfig, Problem, check
+from headrace.config.edit import Edit, Replaced
 from headrace.config.files import expand
+from headrace.config.model import PipelineSpec
 from headrace.engine import Pipeline, Plan
 from headrace.errors import HeadraceError
 
@@ -28,6 +30,8 @@ class Origin:
 
     paths: Sequence[Path | str] = ()
     overrides: Sequence[str] = ()
+    read_only: bool = False
+    """Nobody may change the files through us."""
 
 
 class Live:
@@ -36,6 +40,13 @@ class Live:
     def __init__(self, pipeline: Pipeline, origin: Origin) -> None:
         self.pipeline = pipeline
         self.origin = origin
+        self._rewriting = asyncio.Lock()
+
+    @property
+    def read_only(self) -> bool:
+        """Is the configuration only changed by its files?"""
+        api = self.pipeline.spec.api
+        return self.origin.read_only or (api is not None and api.read_only)
 
     async def reload(self, *, dry_run: bool = False) -> tuple[Plan, list[Problem]]:
         """Read the files again and go on with what they say. HeadraceError says why nothing was changed.
@@ -45,9 +56,8 @@ class Live:
         pipeline = self.pipeline
         try:
             checked = await self._read()
-            if checked.spec is None:
-                raise InvalidConfig(p for p in checked.problems if p.severity == "error")
-            plan = pipeline.plan(checked.spec) if dry_run else await pipeline.apply(checked.spec)
+            spec = _spec(checked)
+            plan = pipeline.plan(spec) if dry_run else await pipeline.apply(spec)
         except HeadraceError as exc:
             if not dry_run:
                 pipeline.config.refused(str(exc))
@@ -60,18 +70,46 @@ class Live:
 
     async def answer(self, *, dry_run: bool = False) -> dict[str, Any]:
         """``reload`` for those who ask from outside."""
-        plan, warnings = await self.reload(dry_run=dry_run)
+        return self._answer(*await self.reload(dry_run=dry_run))
+
+    def _answer(self, plan: Plan, warnings: Sequence[Problem]) -> dict[str, Any]:
         return {
             "generation": self.pipeline.config.generation,
             "changed": plan.snapshot(),
             "warnings": [str(problem) for problem in warnings],
         }
 
-    async def _read(self) -> Checked:
+    async def edit(self) -> Edit:
+        """The files as they are now, to look at or to make another text of one."""
+        patterns = (await self._read()).patterns
+        return await asyncio.to_thread(Edit, patterns)
+
+    async def rewritten(self, path: Path, text: str) -> dict[str, Any]:
+        """What it would change if a file had this text. HeadraceError says why it cannot have it."""
+        checked = await self._read({str(path): text})
+        return self._answer(self.pipeline.plan(_spec(checked)), checked.problems)
+
+    async def rewrite(self, change: Callable[[Edit], tuple[Path, str]]) -> dict[str, Any]:
+        """Change a file and go on with it; the file stays as it was if it cannot be. Answers as ``answer`` does."""
+        async with self._rewriting:
+            path, text = await asyncio.to_thread(change, await self.edit())
+            await self.rewritten(path, text)
+            replaced = await asyncio.to_thread(Replaced, path, text)
+            running = self.pipeline.config.generation
+            try:
+                return await self.answer()
+            except BaseException:
+                if running == self.pipeline.config.generation:
+                    await asyncio.to_thread(replaced.undo)
+                raise
+
+    async def _read(self, texts: Mapping[str, str] | None = None) -> Checked:
         if not self.origin.paths:
             raise HeadraceError("this pipeline was not started from a file")
         # elsewhere: reading YAML takes time, and events go on
-        return await asyncio.to_thread(check, self.origin.paths, self.origin.overrides, registry=self.pipeline.registry)
+        return await asyncio.to_thread(
+            check, self.origin.paths, self.origin.overrides, registry=self.pipeline.registry, texts=texts
+        )
 
     async def watch(self) -> None:
         """Reload whenever a file of the configuration has changed. Ends by being cancelled."""
@@ -86,6 +124,12 @@ class Live:
                 patterns = (await self._read()).patterns
             await asyncio.sleep(EVERY)
             before, seen = seen, await asyncio.to_thread(_look, patterns)
+
+
+def _spec(checked: Checked) -> PipelineSpec:
+    if checked.spec is None:
+        raise InvalidConfig(p for p in checked.problems if p.severity == "error")
+    return checked.spec
 
 
 def _look(patterns: Sequence[str]) -> _Look:

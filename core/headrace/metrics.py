@@ -31,6 +31,11 @@ class Histogram:
         self.counts[bisect_left(self.BOUNDS, seconds)] += n
         self.sum += seconds * n
 
+    def reset(self) -> None:
+        """Forget all of them."""
+        self.counts[:] = [0] * len(self.BOUNDS)
+        self.sum = 0.0
+
     def quantile(self, q: float) -> float | None:
         """About how long ``q`` of them took at most; None if there were none."""
         rank = q * sum(self.counts)
@@ -69,6 +74,12 @@ class Metrics:
     def add(self, name: str, n: int = 1) -> None:
         """Count ``n`` more of ``name``; a name is made at its first use."""
         self.counters[name] = self.counters.get(name, 0) + n
+
+    def reset(self) -> None:
+        """Count from nothing; gauges stay what they are."""
+        self.counters.update(dict.fromkeys(self.counters, 0))
+        for histogram in self.histograms.values():
+            histogram.reset()
 
     def __getitem__(self, name: str) -> int:
         return self.counters.get(name, 0)

@@ -51,8 +51,7 @@ class Service:
         if self.spec.api is not None:
             from headrace import api  # aiohttp.web is half a second of imports most runs do not need
 
-            self._api = await api.serve(self.live, self.spec.api.listen)
-            self.log.info("API on http://%s", self.spec.api.listen)
+            self._api = await api.serve(self.live, self.spec.api, self.log)
 
     async def stop(self) -> int:
         """Drain and close. Returns the events left unsettled."""

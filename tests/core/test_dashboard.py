@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from headrace import dashboard
+from headrace.api import dashboard
 
 
 @pytest.fixture

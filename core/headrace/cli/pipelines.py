@@ -20,6 +20,7 @@ def add_commands(commands: Commands) -> None:
     run = command(commands, "run", _run, "run a pipeline until it is told to stop", output=False)
     add_config(run)
     run.add_argument("--watch", action="store_true", help="go on with the new configuration when a file of it changes")
+    run.add_argument("--read-only", action="store_true", help="the API and the dashboard do not change the files")
     run.add_argument("--log", choices=("text", "json"), default="text", help="form of the log lines on standard error")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     lint = command(commands, "lint", _lint, "check a configuration; nothing is connected to")
@@ -57,7 +58,7 @@ def _run(args: argparse.Namespace) -> int:
     from headrace.live import Origin
 
     log = logs.set_up(args.log, args.log_level)
-    origin = Origin([*args.config, *args.paths], args.overrides)
+    origin = Origin([*args.config, *args.paths], args.overrides, args.read_only)
     return service.run(result.spec, result.registry, log, origin=origin, watch=args.watch)
 
 

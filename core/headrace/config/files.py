@@ -26,13 +26,15 @@ def read(
     environ: Mapping[str, str],
     problems: Problems,
     patterns: list[str] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Node:
     """One tree of all the files, what they include, and the overrides, with placeholders filled in.
 
     ``patterns`` is given what was asked for and included: a file that is new there belongs to the configuration.
+    ``texts``: what to take for the contents of a file, by its path.
     """
     start = Mark(Text(str(paths[0]) if paths else "configuration", ""), 1, 1)
-    files = _Files(environ, problems)
+    files = _Files(environ, problems, texts or {})
     for path in paths:
         files.add(str(path), start)
     if patterns is not None:
@@ -44,12 +46,13 @@ def read(
 
 
 class _Files:
-    def __init__(self, environ: Mapping[str, str], problems: Problems) -> None:
+    def __init__(self, environ: Mapping[str, str], problems: Problems, texts: Mapping[str, str]) -> None:
         self.merged: dict[str, Node] = {}
         self.start: Mark | None = None
         self.patterns: list[str] = []
         self._environ = environ
         self._problems = problems
+        self._texts = texts
         self._seen: set[str] = set()
 
     def add(self, pattern: str, asked: Mark) -> None:
@@ -86,8 +89,7 @@ class _Files:
 
     def _load(self, path: str, asked: Mark) -> Text | None:
         try:
-            with open(path, "rb") as file:
-                data = file.read(MAX_FILE + 1)
+            data = self._bytes(path)
             if len(data) > MAX_FILE:
                 raise ValueError("larger than 10 MB")
             return Text(path, data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
@@ -98,6 +100,12 @@ class _Files:
         except ValueError as exc:
             self._problems.error(asked, f"{path}: {exc}")
         return None
+
+    def _bytes(self, path: str) -> bytes:
+        if (text := self._texts.get(path)) is not None:
+            return text.encode("utf-8", "surrogatepass")
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE + 1)
 
     def _include(self, include: Node, directory: str) -> None:
         for each in include.value if isinstance(include.value, list) else [include]:

@@ -39,15 +39,16 @@ def check(
     *,
     registry: Registry | None = None,
     environ: Mapping[str, str] = os.environ,
+    texts: Mapping[str, str] | None = None,
 ) -> Checked:
     """Read and check a configuration without raising and without touching the network.
 
     ``paths``: files, directories or patterns; ``overrides``: ``section.name.option=value``. Without a ``registry``
-    the plugins that the configuration allows are loaded.
+    the plugins that the configuration allows are loaded. ``texts``: as in ``files.read``.
     """
     problems, patterns = Problems(), list[str]()
     with _no_collection():
-        root = files.read(paths, overrides, environ, problems, patterns)
+        root = files.read(paths, overrides, environ, problems, patterns, texts)
         if registry is None:
             registry = _discover(root)
         spec = build(root, default_name(paths[0]) if paths else "pipeline", registry, problems)

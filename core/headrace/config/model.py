@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from headrace.addresses import is_loopback, split_address
 from headrace.components import ComponentConfig, Connector, Sink, Source, Transform
 from headrace.templates import Template
 from headrace.units import Duration, Size
@@ -147,19 +148,53 @@ class StreamOptions(ComponentConfig):
     )
 
 
+class TokenOptions(ComponentConfig):
+    """A token of the API, sent as ``Authorization: Bearer …``."""
+
+    token: SecretStr = Field(min_length=16, description="The token, 16 characters or more; best from a file.")
+    role: Literal["viewer", "admin"] = Field("viewer", description="viewer: look. admin: change, test and send, too.")
+
+
+class ApiTlsOptions(ComponentConfig):
+    """Certificate and key of the API."""
+
+    cert: Path = Field(description="The certificate, with its chain (PEM).")
+    key: Path = Field(description="The certificate's key (PEM).")
+
+
 class ApiOptions(ComponentConfig):
-    """The HTTP endpoint for health, metrics and status."""
+    """The HTTP endpoint: health, metrics, the management API and the dashboard."""
 
     listen: str = Field("127.0.0.1:8080", description="Address and port. Off unless the section is there.")
+    users: Path | None = Field(
+        None,
+        description="File of users, one `name:hash` a line, written by `headrace passwd`. Read again when changed. "
+        "Needed, or `tokens`, on other than loopback addresses.",
+    )
+    admins: tuple[str, ...] = Field((), description="Users who may change things; the others may look.")
+    tokens: dict[str, TokenOptions] = Field({}, description="Tokens for programs, by a name for the audit log.")
+    read_only: bool = Field(False, description="Refuse changes of the configuration; `run --read-only` does so, too.")
+    prefix: str = Field(
+        "", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Path that every address begins with, behind a proxy."
+    )
+    hosts: tuple[str, ...] = Field(
+        (), description="Names of this API beside this machine's own; matters where there are no users and no tokens."
+    )
+    tls: ApiTlsOptions | None = Field(None, description="Speak HTTPS.")
 
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not host or (":" in bare and bare == host) or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        host, port = split_address(value)
+        if not host or (":" in host and not value.startswith("[")) or not 0 <= port <= 65535:
             raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
         return value
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if not (is_loopback(split_address(self.listen)[0]) or self.users or self.tokens):
+            raise ValueError(f"{self.listen} can be reached from other machines: give `users` or `tokens`")
+        return self
 
 
 class PluginOptions(ComponentConfig):

@@ -27,6 +27,11 @@ def looks_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
+def is_reference(text: str) -> bool:
+    """Does it say where a secret is, and not what it is?"""
+    return _REFERENCE.match(text) is not None
+
+
 def mask(line: str) -> str:
     """The line with what looks like a secret starred out, length kept so that a caret still points right."""
 

@@ -41,8 +41,8 @@ UNLIMITED = TopicOptions(max_bytes=1 << 62)
 class Change:
     """One change of a pipeline. Its steps are called in order, each once; not beside another change."""
 
-    def __init__(self, pipeline: Pipeline, old: PipelineSpec, new: PipelineSpec) -> None:
-        self.plan = Plan(old, new)
+    def __init__(self, pipeline: Pipeline, old: PipelineSpec, new: PipelineSpec, plan: Plan | None = None) -> None:
+        self.plan = plan or Plan(old, new)
         self._pipeline = pipeline
         self._old = old
         self._new = new
@@ -134,7 +134,8 @@ class Change:
         for name, topic in self._topics.items():
             metrics = self._sinks[name].ctx.metrics if name in self._sinks else Metrics()
             self._pipeline.parts.tally(name, topic, metrics)
-        return RuleSet([self._rule(self._new.rules[name], steps) for name, steps in self._transforms.items()])
+        rules = [self._rule(self._new.rules[name], steps) for name, steps in self._transforms.items()]
+        return RuleSet(rules, self._pipeline.taps)
 
     def _rule(self, spec: RuleSpec, transforms: list[Transform[Any]]) -> Rule:
         parts = self._pipeline.parts

@@ -19,6 +19,7 @@ from headrace.engine.journal import Journal
 from headrace.engine.opening import open_until_up
 from headrace.engine.retry import Failure, RetryPolicy, describe
 from headrace.engine.tally import RuleTally, SinkTally
+from headrace.engine.taps import Taps
 from headrace.errors import NotConnected
 from headrace.events import Event, now_ms
 from headrace.lanes import RETRYING, SETTLED, WRITING, Ahead, Item, Lanes, Taken
@@ -39,6 +40,7 @@ class SinkRunner:
         tally: SinkTally,
         rules: Mapping[str, RuleTally],
         outlet: Outlet,
+        taps: Taps | None = None,
     ) -> None:
         options = spec.options
         self.name = spec.name
@@ -48,6 +50,7 @@ class SinkRunner:
         self.log = sink.ctx.log
         self._rules = rules
         self._outlet = outlet
+        self._taps = taps if taps is not None else Taps()
         self._options = options
         self._policy = RetryPolicy(options.retry)
         self._flow = Flow(options)
@@ -127,6 +130,8 @@ class SinkRunner:
             item = Item(event, taken, index, event.key if key_of is None else self._key_by(key_of, event))
             items.append(item)
             add(item)
+        if self._taps.looking:
+            self._taps.see(f"sink:{name}", [item.event for item in items])
         self.tally.arrived([item.event for item in items], self._rules)
         taken.left = len(items)
         if not items:

@@ -14,6 +14,7 @@ from headrace.engine.opening import close, open_until_up
 from headrace.engine.retry import describe
 from headrace.engine.rules import Rule, RuleSet
 from headrace.engine.tally import SinkTally
+from headrace.engine.taps import Taps
 from headrace.errors import EndOfInput, NotConnected
 from headrace.events import Ack, Event, now_ms
 from headrace.stream import Record, Topic
@@ -43,6 +44,7 @@ class RuleStage:
     def __init__(self, rules: RuleSet, log: logging.Logger) -> None:
         self.rules = rules
         self.sinks: dict[str, Target] = {}
+        self.taps = Taps()
         self.blocked_by: str | None = None
         self._free = asyncio.Event()
         self._free.set()
@@ -293,6 +295,8 @@ class SourcePump:
         self._reject("no_rule", len(events) - len(kept))
         if large:
             kept = self._refuse(large, kept)
+        if self._stage.taps.looking:
+            self._stage.taps.see(f"source:{name}", events)
         counters["received"] += len(events)
         if not kept:
             self._ack(ack, None)

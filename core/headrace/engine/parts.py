@@ -49,6 +49,18 @@ class Parts:
         metrics = self._metrics.get((kind, name))
         return metrics.snapshot() if metrics else {}
 
+    def reset(self, kind: str, name: str) -> None:
+        """Count from now on. What a sink has waiting is to it as if it had been found at its start."""
+        if kind == "rules":
+            self.rules[name].reset()
+        elif kind == "sinks" and name in self.sinks:
+            self.sinks[name].reset()
+        elif metrics := self._metrics.get((kind, name)):
+            pending = metrics["pending"]
+            metrics.reset()
+            if kind == "sources":
+                metrics.counters.update(received=pending, pending=pending)
+
     def _context(self, kind: str, name: str, metrics: Metrics, **more: Any) -> Context:
         pipeline = self._pipeline
         return Context(
@@ -109,7 +121,7 @@ class Parts:
         options = spec.options
         tally, quiet = self.tally(spec.name, topic, sink.ctx.metrics), Quiet(sink.ctx.log)
         kind = JoinedRunner if options.batch.size > 1 and hasattr(sink, "write_joined") else SinkRunner
-        runner = kind(spec, sink, tally, self.rules, self._outlet(spec, quiet))
+        runner = kind(spec, sink, tally, self.rules, self._outlet(spec, quiet), self._pipeline.taps)
 
         def dropped(n: int, events: Sequence[Event]) -> None:
             tally.dropped_unread(n, events, self.rules, oldest=options.buffer.when_full == "drop_oldest")

@@ -21,6 +21,7 @@ from headrace.engine.plan import Plan
 from headrace.engine.rates import keep_rates
 from headrace.engine.report import snapshot, state
 from headrace.engine.rules import RuleSet
+from headrace.engine.taps import Taps
 from headrace.errors import HeadraceError, StreamError
 from headrace.events import Event
 from headrace.metrics import State, Status
@@ -140,13 +141,23 @@ class Pipeline:
             if not plan:
                 self.spec = spec
                 return plan
-            change = Change(self, self.spec, spec)
-            await change.prepare()
-            await change.bring_up()
-            change.swap()
-            self.config.applied()
-            await change.finish()
+            await self._change(Change(self, self.spec, spec, plan), self.config.applied)
             return plan
+
+    async def restart(self, kind: str, name: str) -> None:
+        """Close a source, connector or sink and make it anew; what waits for it stays. HeadraceError as of apply."""
+        async with self._changing:
+            if self._stopping:
+                raise HeadraceError("the pipeline is stopping")
+            await self._change(Change(self, self.spec, self.spec, Plan.restart(self.spec, kind, name)))
+
+    @staticmethod
+    async def _change(change: Change, swapped: Callable[[], None] = lambda: None) -> None:
+        await change.prepare()
+        await change.bring_up()
+        change.swap()
+        swapped()
+        await change.finish()
 
     async def forget_sink(self, name: str, topic: Topic) -> None:
         """A sink is gone: so is its topic, if nothing in it waits for another sink of that name."""
@@ -243,6 +254,11 @@ class Pipeline:
             raise
 
     # -- what people see ---------------------------------------------------------------------------------------
+
+    @property
+    def taps(self) -> Taps:
+        """Who looks at passing events."""
+        return self.stage.taps
 
     @property
     def blocked_by(self) -> str | None:

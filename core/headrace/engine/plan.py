@@ -46,6 +46,19 @@ class Plan:
         self.fixed = tuple(key for key in FIXED if getattr(old, key) != getattr(new, key))
         """What differs and cannot be changed while it runs."""
 
+    @classmethod
+    def restart(cls, spec: PipelineSpec, kind: str, name: str) -> Plan:
+        """Nothing differs, and one source, connector or sink is made anew; of a connector its sinks, too."""
+        plan = cls(spec, spec)
+        if kind == "sources":
+            plan.sources = Changes(changed=(name,))
+        elif kind == "connectors":
+            plan.connectors = Changes(changed=(name,))
+            plan.sinks = Changes(changed=tuple(each.name for each in spec.sinks.values() if each.connector == name))
+        elif kind == "sinks":
+            plan.sinks = Changes(changed=(name,))
+        return plan
+
     def __bool__(self) -> bool:
         return bool(self.sources or self.connectors or self.rules or self.sinks)
 

@@ -18,6 +18,7 @@ import orjson
 
 from headrace.components import Inputs, Transform
 from headrace.engine.tally import RuleTally, SinkTally
+from headrace.engine.taps import Taps
 from headrace.events import UNDEFINED, Event
 from headrace.metrics import Status
 from headrace.topics import TopicIndex, event_topics, problem
@@ -239,7 +240,8 @@ _MOST_KNOWN = 10_000
 class RuleSet:
     """All rules of a pipeline, indexed. Swapped as a whole, between two batches: ``start`` and ``stop`` counting."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], taps: Taps | None = None) -> None:
+        self._taps = taps if taps is not None else Taps()
         self.rules = {rule.name: rule for rule in rules}
         self._topics: TopicIndex[Entry] = TopicIndex()
         self._events: TopicIndex[Entry] = TopicIndex()
@@ -343,7 +345,7 @@ class RuleSet:
         for rule, indices in work.items():
             rule.chosen += len(indices)
             chosen = events if len(indices) == len(events) else [events[i] for i in indices]
-            outputs = rule.process(chosen)
+            outputs = self._outputs(rule, chosen)
             if not outputs:
                 continue
             if chosen is not events:
@@ -357,6 +359,12 @@ def _in_order(parts: Sequence[list[tuple[int, Event]]]) -> list[Event]:
     """The outputs of several rules for one sink, in the order of the events they come from."""
     pairs = parts[0] if len(parts) == 1 else sorted(chain.from_iterable(parts), key=itemgetter(0))
     return [event for _, event in pairs]
+
+    def _outputs(self, rule: Rule, events: Sequence[Event]) -> list[tuple[int, Event]]:
+        outputs = rule.process(events)
+        if outputs and self._taps.looking:
+            self._taps.see(f"rule:{rule.name}", [event for _, event in outputs])
+        return outputs
 
 
 def _inputs(rule: Rule) -> Inputs:

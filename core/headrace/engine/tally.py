@@ -45,6 +45,7 @@ class RuleTally:
         self.metrics = Metrics(*RULE)
         self.skipped: Callable[[], int] = lambda: 0
         self.rate = Rate()
+        self._forgotten = 0  # of those, at the last reset
 
     def processed(self, events: int, passed: int, exceptions: int, no_result: int) -> None:
         counters = self.metrics.counters
@@ -66,24 +67,31 @@ class RuleTally:
 
     def snapshot(self) -> dict[str, int | float]:
         values = self.metrics.snapshot()
-        skipped = self.skipped()
+        skipped = self.skipped() - self._forgotten
         for name in ("matched", "failed", "failed.no_result"):
             values[name] += skipped
         return values
 
     def sample(self) -> None:
         """One second has passed."""
-        self.rate.sample(self.metrics.counters["matched"] + self.skipped())
+        self.rate.sample(self.metrics.counters["matched"] + self.skipped() - self._forgotten)
 
     def rates(self) -> dict[str, float]:
         """How fast ``matched`` grows, by EMQX's names for rules."""
         return {f"matched.{name}": value for name, value in self.rate.snapshot().items()}
 
+    def reset(self) -> None:
+        """Count from nothing."""
+        self.metrics.reset()
+        self._forgotten = self.skipped()
+        self.rate = Rate()
+
     def settle_skipped(self) -> None:
         """Before the index is replaced: make its count of skipped events this rule's own."""
-        skipped = self.skipped()
+        skipped = self.skipped() - self._forgotten
         self.processed(skipped, 0, 0, skipped)
         self.skipped = lambda: 0
+        self._forgotten = 0
 
 
 class SinkTally:
@@ -113,6 +121,12 @@ class SinkTally:
     def rates(self) -> dict[str, float]:
         """How fast ``matched`` grows, by EMQX's names for actions."""
         return {name.replace(".", "_"): value for name, value in self.rate.snapshot().items()}
+
+    def reset(self) -> None:
+        """Count from nothing; what waits counts as recovered."""
+        self.metrics.reset()
+        self.metrics.counters["recovered"] = self.queuing + self.inflight
+        self.rate = Rate()
 
     def recovered(self, n: int) -> None:
         """``n`` unsettled events were found in the stream at start."""

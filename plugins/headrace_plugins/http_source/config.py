@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from headrace import ComponentConfig, Duration, Size
-from headrace_plugins._listen import is_loopback, split_address
+from headrace.addresses import is_loopback, split_address
 
 
 class TlsOptions(ComponentConfig):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from headrace import Event, NotConnected, new_id, now_ms
-from headrace_plugins._listen import split_address
-from headrace_plugins._mqtt.users import Users
+from headrace.addresses import split_address
+from headrace.users import Users
 from headrace_plugins.http_source.bodies import format_of, payloads
 from headrace_plugins.http_source.source import Posted
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from headrace import ComponentConfig, Duration, Size, topics
-from headrace_plugins._listen import is_loopback, split_address
+from headrace.addresses import is_loopback, split_address
 
 
 class TlsOptions(ComponentConfig):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from headrace import NotConnected
+from headrace.addresses import split_address
 from headrace.metrics import Metrics
 from headrace_plugins._files import versions_of
-from headrace_plugins._listen import split_address
 from headrace_plugins.mqtt_server.config import ListenerOptions, TlsOptions
 from headrace_plugins.mqtt_server.proxied import BadHeader, Origin, read_origin
 from headrace_plugins.mqtt_server.websocket import WebSocket

@@ -8,8 +8,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.metrics import Status
+from headrace.users import Users
 from headrace_plugins._mqtt.codec import Connect
-from headrace_plugins._mqtt.users import Users
 from headrace_plugins.mqtt_server.config import HttpLogin, MqttServerConfig
 from headrace_plugins.mqtt_server.records import Peer
 

@@ -263,7 +263,7 @@ def test_a_plugin_that_is_not_there_is_a_warning_where_it_is_named(checking: Che
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:8080", "[::1]:0", "localhost:65535", "0.0.0.0:1"])
 def test_the_api_listens_at_host_and_port(errors: Errors, listen: str) -> None:
-    assert errors(f"api: {{listen: '{listen}'}}") == []
+    assert errors(f"api: {{listen: '{listen}', users: users.txt}}") == []
 
 
 @pytest.mark.parametrize("listen", ["8080", ":8080", "localhost", "localhost:x", "localhost:70000", "::1:8080", "a:-1"])

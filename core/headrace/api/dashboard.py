@@ -8,7 +8,7 @@ from aiohttp import web
 
 __all__ = ["BUILT", "routes"]
 
-BUILT = Path(__file__).parent / "ui" / "dist"
+BUILT = Path(__file__).parents[1] / "ui" / "dist"
 HEADERS = {
     # styles within the page are the editor's and the browser's own; scripts come from our files only
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "

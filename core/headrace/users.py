@@ -10,7 +10,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 from headrace import passwords
-from headrace_plugins._files import version_of
 
 __all__ = ["Users", "read_users"]
 
@@ -38,17 +37,21 @@ class Users:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._users = read_users(path)
-        self._version = version_of(path)
+        self._version = self._seen()
         self._key = os.urandom(32)
         self._known: dict[str, tuple[str, bytes]] = {}  # name → the hash it matched, and a quick one
         self._pool = ThreadPoolExecutor(2, "users")  # a hash takes 50 ms and 16 MiB: not too many at a time
 
     def refresh(self) -> None:
         """Read the file again if it has changed. OSError or ValueError if that failed; then the users stay."""
-        version = version_of(self._path)
+        version = self._seen()
         if version != self._version:
             self._version = version
             self._users = read_users(self._path)
+
+    def _seen(self) -> tuple[int, int, int]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def knows(self, name: str | None) -> bool:
         """Is it a user?"""

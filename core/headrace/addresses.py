@@ -11,7 +11,7 @@ def split_address(listen: str) -> tuple[str, int]:
     """Host (empty for all) and port of ``host:port``. ValueError if it is none."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("write the address as host:port, such as 127.0.0.1:1883")
+        raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

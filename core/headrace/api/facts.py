@@ -1,0 +1,129 @@
+"""What the API tells without changing anything: what is configured and installed, what a query makes of an event."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from headrace.api.answers import Refused, answer, options
+from headrace.api.finding import pipeline
+from headrace.components import Context, Transform
+from headrace.config import InvalidConfig, effective
+from headrace.config.problems import Mark, Problems, Text
+from headrace.config.tree import Node
+from headrace.config.validate import validate
+from headrace.engine import Pipeline
+from headrace.events import Event
+from headrace.reference import schema
+from headrace.registry import Registry
+from headrace.samples import make_event, samples
+
+__all__ = ["KINDS", "routes"]
+
+KINDS = ("sources", "connectors", "rules", "sinks")
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    """``GET schemas``, ``events``, ``functions``, ``plugins``, each kind and each part; ``POST rules/test``."""
+    told: Mapping[str, Callable[[Pipeline], Any]] = {
+        "schemas": lambda found: schema(found.registry),
+        "events": lambda _: [each._asdict() for each in samples()],
+        "functions": lambda found: _functions(found.registry),
+        "plugins": lambda found: [dataclasses.asdict(row) for row in found.registry.rows],
+    }
+
+    def tell(make: Callable[[Pipeline], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handler(request: web.Request) -> web.Response:
+            return answer(make(pipeline(request)))
+
+        return handler
+
+    kinds = "{kind:" + "|".join(KINDS) + "}"
+    return [
+        *(web.get(f"/api/v1/{path}", tell(make)) for path, make in told.items()),
+        web.get(f"/api/v1/{kinds}", _all),
+        web.get(f"/api/v1/{kinds}/{{name}}", _one),
+        web.post("/api/v1/rules/test", _test_rule),
+    ]
+
+
+async def _all(request: web.Request) -> web.Response:
+    return answer(_parts(pipeline(request), request.match_info["kind"]))
+
+
+async def _one(request: web.Request) -> web.Response:
+    kind, name = request.match_info["kind"], request.match_info["name"]
+    for each in _parts(pipeline(request), kind):
+        if each["name"] == name:
+            return answer(each)
+    raise Refused("NOT_FOUND", f"there is no {kind[:-1]} {name!r}", 404)
+
+
+def _parts(found: Pipeline, kind: str) -> list[dict[str, Any]]:
+    shown: Mapping[str, Any] = effective(found.spec).get(kind, {})
+    return [{"name": name, **options} for name, options in shown.items()]
+
+
+def _functions(registry: Registry) -> list[dict[str, str]]:
+    """What queries may call, with the first line of what is said about each."""
+    found = {name: (inspect.getdoc(call) or "").partition("\n")[0] for name, call in registry.functions.items()}
+    for language in registry.names("transform"):
+        cls = registry.find("transform", language)
+        assert issubclass(cls, Transform)
+        found |= cls.functions()
+    return [{"name": name, "text": text} for name, text in sorted(found.items())]
+
+
+# -- a query on an event -------------------------------------------------------------------------------------------
+
+
+async def _test_rule(request: web.Request) -> web.Response:
+    """200 with the rows; 412 with the reason if there are none; 400 if the query or the event is wrong."""
+    given = await options(request)
+    if not isinstance(given.get("sql"), str):
+        raise Refused("BAD_REQUEST", "send {sql: …, context: {the columns of an event}}")
+    try:
+        transform = await asyncio.to_thread(_transform, given["sql"], pipeline(request).registry)
+    except InvalidConfig as exc:
+        first = exc.problems[0]
+        raise Refused("BAD_REQUEST", first.message, line=first.line, column=first.column) from exc
+    context = given.get("context")
+    if context is None:
+        return answer({"inputs": transform.inputs()._asdict()})
+    if not isinstance(context, dict):
+        raise Refused("BAD_REQUEST", "context: send an object, the columns of an event")
+    # a query may take as long as it likes, and events go on
+    return await asyncio.to_thread(_tried, transform, make_event(context))
+
+
+def _tried(transform: Transform[Any], event: Event) -> web.Response:
+    inputs = transform.inputs()
+    if not inputs.matching(event):
+        wanted = ", ".join(f'"{each}"' for each in (*inputs.topics, *inputs.events))
+        raise Refused("NOT_MATCH", f"The rule does not see this event: it reads from {wanted}.", 412)
+    try:
+        told = transform.explain(event)
+    except Exception as exc:
+        raise Refused("BAD_REQUEST", f"{type(exc).__name__}: {exc}") from exc
+    if not told.rows:
+        raise Refused("NOT_MATCH", "\n".join(told.lines) or "The query selects nothing of this event.", 412)
+    return answer({"rows": list(told.rows), "explanation": list(told.lines)})
+
+
+def _transform(query: str, registry: Registry) -> Transform[Any]:
+    """The query checked as ``lint`` checks it, errors pointing into it."""
+    cls = registry.find("transform", "sql")
+    begin = Mark(Text("query", query), 1, 1)
+    problems = Problems()
+    node = Node(query, begin, begin, span=(0, len(query)))
+    config = validate(cls.Config, {"query": node}, begin, "", problems, context={"functions": registry.functions})
+    if config is None:
+        raise InvalidConfig(problems.sorted())
+    transform = cls(config, Context("query", functions=registry.functions))
+    assert isinstance(transform, Transform)
+    return transform

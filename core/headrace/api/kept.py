@@ -1,0 +1,118 @@
+"""What waits and what was: dead letters, the delivery log, and backlogs of sinks that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from headrace.api.answers import Refused, answer, options
+from headrace.api.finding import live, pipeline
+from headrace.engine.calls import call
+from headrace.engine.journal import KEPT
+from headrace.engine.trial import Trial
+from headrace.errors import HeadraceError
+from headrace.events import Event, now_ms
+from headrace.units import parse_duration
+
+__all__ = ["routes"]
+
+MOST_LETTERS = 1000
+WHICH = ("sink", "rule", "reason", "id")
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    """``dead_letters`` to list, show, replay and purge; ``sinks/{name}/deliveries``; ``orphans``."""
+    return [
+        web.get("/api/v1/dead_letters", _letters),
+        web.get("/api/v1/dead_letters/{offset:[0-9]+}", _letter),
+        web.post("/api/v1/dead_letters/replay", _replay),
+        web.post("/api/v1/dead_letters/purge", _purge),
+        web.get("/api/v1/sinks/{name}/deliveries", _deliveries),
+        web.get("/api/v1/orphans", _orphans),
+        web.delete("/api/v1/orphans/{topic}", _purge_orphan),
+    ]
+
+
+async def _letters(request: web.Request) -> web.Response:
+    """The oldest that fit; ``since`` is an age, such as 2h."""
+    arguments = {"which": _which(request.query), "limit": _limit(request, 100, MOST_LETTERS)}
+    return answer(await call(pipeline(request), "dlq.ls", arguments))
+
+
+async def _letter(request: web.Request) -> web.Response:
+    """One letter, and the request as its sink would make it now."""
+    offset = request.match_info["offset"]
+    found = await call(pipeline(request), "dlq.ls", {"which": {"id": offset}, "limit": 1})
+    if not found or str(found[0]["offset"]) != offset:
+        raise Refused("NOT_FOUND", f"there is no dead letter {offset}", 404)
+    return answer({**found[0], **await _rendered(request, found[0])})
+
+
+async def _rendered(request: web.Request, letter: Mapping[str, Any]) -> dict[str, Any]:
+    event = Event(
+        letter["event"], id=letter["event_id"], key=letter["key"], timestamp=letter["timestamp"],
+        source=letter["source"], rule=letter["rule"], index=letter["index"],
+    )  # fmt: skip
+    event.sink, event.attempt = letter["sink"], 1
+    found = live(request).pipeline
+    try:
+        async with Trial(found.spec, found.registry) as trial:
+            return {"render": await trial.render(event)}
+    except HeadraceError as exc:
+        return {"render_error": str(exc)}
+
+
+async def _replay(request: web.Request) -> web.Response:
+    return answer(await call(pipeline(request), "dlq.replay", {"which": _which(await options(request))}))
+
+
+async def _purge(request: web.Request) -> web.Response:
+    return answer(await call(pipeline(request), "dlq.purge", {"which": _which(await options(request))}))
+
+
+def _which(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Refused if it is unclear: nobody shall purge all by a misspelled word."""
+    if unknown := set(given) - {*WHICH, "since", "limit"}:
+        raise Refused("BAD_REQUEST", f"{', '.join(sorted(unknown))}: choose by {', '.join(WHICH)} or since")
+    which: dict[str, Any] = {key: str(given[key]) for key in WHICH if given.get(key) not in (None, "")}
+    if since := given.get("since"):
+        try:
+            which["since"] = now_ms() - int(parse_duration(str(since)) * 1000)
+        except ValueError as exc:
+            raise Refused("BAD_REQUEST", f"since: {exc}", path="since") from exc
+    return which
+
+
+async def _deliveries(request: web.Request) -> web.Response:
+    """The last attempts of a sink, oldest first; with ``failures=true`` only those that failed."""
+    name = request.match_info["name"]
+    if name not in pipeline(request).sinks:
+        raise Refused("NOT_FOUND", f"there is no sink {name!r} running", 404)
+    arguments = {
+        "sink": name,
+        "limit": _limit(request, KEPT, 2 * KEPT),
+        "failures": request.query.get("failures") == "true",
+    }
+    return answer(await call(pipeline(request), "deliveries", arguments))
+
+
+async def _orphans(request: web.Request) -> web.Response:
+    """What sinks that are gone have left in the stream."""
+    return answer(pipeline(request).snapshot()["stream"]["orphans"])
+
+
+async def _purge_orphan(request: web.Request) -> web.Response:
+    topic = request.match_info["topic"]
+    if topic not in pipeline(request).snapshot()["stream"]["orphans"]:
+        raise Refused("NOT_FOUND", f"there is no orphan {topic!r}", 404)
+    await pipeline(request).purge(topic)
+    return web.Response(status=204)
+
+
+def _limit(request: web.Request, usual: int, most: int) -> int:
+    given = request.query.get("limit", str(usual))
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= most:
+        raise Refused("BAD_REQUEST", f"limit: a number from 1 to {most}", path="limit")
+    return int(given)

@@ -1,0 +1,126 @@
+"""Sources, connectors, rules and sinks over HTTP: create, change, delete, enable. The file is written, then read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from headrace.api.answers import Handler, Refused, answer, options
+from headrace.api.facts import KINDS
+from headrace.api.finding import live
+from headrace.config.edit import Edit
+from headrace.config.model import PipelineSpec
+from headrace.live import Live
+
+__all__ = ["routes"]
+
+_Change = Callable[[Edit], tuple[Path, str]]
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    """``POST sinks``, ``PUT`` and ``DELETE sinks/{name}``, and below that ``enable``, ``start`` and ``metrics``."""
+    kind = "/api/v1/{kind:" + "|".join(KINDS) + "}"
+    one = kind + "/{name}"
+    return [
+        web.post(kind, _on(_Parts.create)),
+        web.put(one, _on(_Parts.update)),
+        web.delete(one, _on(_Parts.delete)),
+        web.put(one + "/enable/{on:true|false}", _on(_Parts.enable)),
+        web.post(one + "/start", _on(_Parts.start)),
+        web.get(one + "/metrics", _on(_Parts.metrics)),
+        web.put(one + "/metrics/reset", _on(_Parts.reset)),
+    ]
+
+
+def _on(act: Callable[[_Parts, web.Request], Awaitable[web.Response]]) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        return await act(_Parts(live(request), request.match_info["kind"]), request)
+
+    return handler
+
+
+class _Parts:
+    """The parts of one kind, as one request changes them."""
+
+    def __init__(self, live: Live, kind: str) -> None:
+        self._live = live
+        self._kind = kind
+
+    @property
+    def _known(self) -> Mapping[str, Any]:
+        known: Mapping[str, Any] = getattr(self._live.pipeline.spec, self._kind)
+        return known
+
+    def _named(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        if name not in self._known:
+            raise Refused("NOT_FOUND", f"there is no {self._kind[:-1]} {name!r}", 404)
+        return name
+
+    async def create(self, request: web.Request) -> web.Response:
+        given = await options(request)
+        name = given.pop("name", None)
+        if not isinstance(name, str) or not name:
+            raise Refused("BAD_REQUEST", "name: say what to call it", path="name")
+        if name in self._known:
+            raise Refused("ALREADY_EXISTS", f"there is a {self._kind[:-1]} {name!r} already", path="name")
+        return await self._done(lambda edit: edit.put(self._kind, name, given), name, 201)
+
+    async def update(self, request: web.Request) -> web.Response:
+        name = self._named(request)
+        given = await options(request)
+        given.pop("name", None)
+        return await self._done(lambda edit: edit.put(self._kind, name, given), name)
+
+    async def enable(self, request: web.Request) -> web.Response:
+        name, on = self._named(request), request.match_info["on"] == "true"
+
+        def change(edit: Edit) -> tuple[Path, str]:
+            given = dict(edit.given(self._kind, name) or {})
+            given.pop("enable", None)
+            return edit.put(self._kind, name, given if on else {**given, "enable": False})
+
+        return await self._done(change, name)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        name = self._named(request)
+        if users := _users(self._live.pipeline.spec, self._kind, name):
+            raise Refused("IN_USE", f"{self._kind[:-1]} {name} is in use by {', '.join(users)}", used_by=users)
+        return await self._done(lambda edit: edit.take(self._kind, name), name)
+
+    async def start(self, request: web.Request) -> web.Response:
+        """Close it and open it anew, now; nothing else changes."""
+        name = self._named(request)
+        if self._kind == "rules":
+            raise Refused("NOT_IMPLEMENTED", "a rule has no connection to start", 501)
+        if not getattr(self._known[name], "options", self._known[name]).enable:
+            raise Refused("BAD_REQUEST", f"{self._kind[:-1]} {name} is disabled")
+        await self._live.pipeline.restart(self._kind, name)
+        return web.Response(status=204)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        shown = self._live.pipeline.snapshot()[self._kind].get(self._named(request), {})
+        return answer({key: shown[key] for key in ("counters", "rates", "flow", "histograms") if key in shown})
+
+    async def reset(self, request: web.Request) -> web.Response:
+        self._live.pipeline.parts.reset(self._kind, self._named(request))
+        return web.Response(status=204)
+
+    async def _done(self, change: _Change, name: str, status: int = 200) -> web.Response:
+        if self._live.read_only:
+            raise Refused("READ_ONLY", "the configuration is read-only here: change its files", 403)
+        return answer({"name": name, **await self._live.rewrite(change)}, status)
+
+
+def _users(spec: PipelineSpec, kind: str, name: str) -> list[str]:
+    if kind == "connectors":
+        return [f"sink {sink.name}" for sink in spec.sinks.values() if sink.connector == name]
+    if kind == "sinks":
+        rules = [f"rule {rule.name}" for rule in spec.rules.values() if name in rule.sinks]
+        return rules + [f"sink {sink.name}" for sink in spec.sinks.values() if sink.options.on_error == name]
+    if kind == "sources":
+        return [f"rule {rule.name}" for rule in spec.rules.values() if rule.sources and name in rule.sources]
+    return []

@@ -1,0 +1,220 @@
+"""Changing single parts in the files of a configuration, with everything else in them as it was.
+
+Comments, order and placeholders stay; a placeholder is neither filled in nor lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from headrace.config.files import expand
+from headrace.config.problems import is_reference, looks_secret, mask
+from headrace.config.show import HIDDEN
+from headrace.errors import ConfigError
+
+__all__ = ["Edit", "Replaced", "kept", "write"]
+
+
+class Edit:
+    """The files of a configuration, to look parts up in and to change one. Reads when it is made; writes nothing."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._files: dict[Path, CommentedMap] = {}
+        for path in dict.fromkeys(path for pattern in patterns for path in expand(pattern)):
+            tree = _yaml().load(Path(path).read_text("utf-8-sig"))
+            self._files[Path(path)] = CommentedMap() if tree is None else tree
+        if not self._files:
+            raise ConfigError("there is no file to write to: this pipeline was not started from one")
+
+    def given(self, section: str, name: str) -> Any:
+        """What a file says of a part; None if none names it."""
+        path = self._where(section, name)
+        return None if path is None else self._files[path][section][name]
+
+    def put(self, section: str, name: str, options: Mapping[str, Any]) -> tuple[Path, str]:
+        """The file a part belongs to, and its text with these options. ``******`` keeps what is there."""
+        path = self._where(section, name)
+        old = None if path is None else self._files[path][section][name]
+        path = path or self._place(section)
+        tree = self._files[path]
+        if tree.get(section) is None:
+            tree[section] = CommentedMap()
+        if isinstance(old, CommentedMap):
+            _change(old, options)
+        else:
+            tree[section][name] = kept(options, old)
+        return path, _text(tree)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in the order they are read."""
+        return list(self._files)
+
+    def shown(self, path: Path) -> str:
+        """The text of a file for people: secrets are starred out."""
+        return self.masked(path.read_text("utf-8-sig"))
+
+    def masked(self, text: str) -> str:
+        """A text for people; as it is where it has no secrets, or is no YAML."""
+        try:
+            tree = _yaml().load(text)
+        except YAMLError:
+            return "\n".join(map(mask, text.split("\n")))
+        return _text(tree) if _star(tree) else text
+
+    def replaced(self, file: str, text: str) -> tuple[Path, str]:
+        """A whole new text for a file: that text, with the secrets of the old one where it has only stars.
+
+        ConfigError if the file does not belong to the configuration, or stars stand for nothing.
+        """
+        path = next((path for path in self._files if str(path) == file), None)
+        if path is None:
+            raise ConfigError(f"{file} is no file of this configuration; there is {', '.join(map(str, self._files))}")
+        try:
+            tree = _yaml().load(text)
+        except YAMLError:
+            return path, text  # whoever checks it says what is wrong, and where
+        if not isinstance(tree, CommentedMap) or not _restore(tree, self._files[path]):
+            return path, text
+        return path, _text(tree)
+
+    def take(self, section: str, name: str) -> tuple[Path, str]:
+        """The file a part is in, and its text without it. ConfigError if no file names it."""
+        path = self._where(section, name)
+        if path is None:
+            raise ConfigError(f"no file of the configuration names {section}.{name}")
+        tree = self._files[path]
+        del tree[section][name]
+        if not tree[section]:
+            del tree[section]
+        return path, _text(tree)
+
+    def _where(self, section: str, name: str) -> Path | None:
+        for path, tree in self._files.items():
+            entries = tree.get(section)
+            if isinstance(entries, Mapping) and name in entries:
+                return path
+        return None
+
+    def _place(self, section: str) -> Path:
+        """For something new: the first file that has such a section, else the first."""
+        return next((path for path, tree in self._files.items() if section in tree), next(iter(self._files)))
+
+
+def _change(old: CommentedMap, options: Mapping[str, Any]) -> None:
+    """Make a map say something else, leaving what stays the same alone, comments and style among it."""
+    for key in [key for key in old if key not in options]:
+        del old[key]
+    for key, value in options.items():
+        before = old.get(key)
+        if isinstance(before, CommentedMap) and isinstance(value, Mapping):
+            _change(before, value)
+        elif key not in old or before != value:
+            old[key] = kept(value, before)
+
+
+def kept(value: Any, before: Any) -> Any:
+    """The value, with the secrets of before where it only has stars."""
+    if isinstance(value, str) and isinstance(before, str) and value != before and value == mask(before):
+        return before  # a password within a URL
+    if value == HIDDEN:
+        if before is None:
+            raise ConfigError(f"{HIDDEN} stands for a value that is there already, and there is none")
+        return before
+    if isinstance(value, Mapping):
+        inner = before if isinstance(before, Mapping) else {}
+        return {key: kept(each, inner.get(key)) for key, each in value.items()}
+    if isinstance(value, list):
+        known: Sequence[Any] = before if isinstance(before, list) else ()
+        return [kept(each, known[i] if i < len(known) else None) for i, each in enumerate(value)]
+    return value
+
+
+def _star(tree: Any) -> bool:
+    """Star out the secrets in a tree; False if there are none. What a placeholder stands for is no text of ours."""
+    starred = False
+    for key, value in list(_entries(tree)):
+        if isinstance(value, Mapping | list):
+            starred |= _star(value)
+            continue
+        text = value if isinstance(value, str) else ""
+        fresh = (
+            HIDDEN if value and isinstance(key, str) and looks_secret(key) and not is_reference(text) else mask(text)
+        )
+        if fresh != text:
+            tree[key] = fresh
+            starred = True
+    return starred
+
+
+def _restore(tree: Any, old: Any) -> bool:
+    """Put the secrets of an old tree where a new one has stars; False if it has none."""
+    restored = False
+    for key, value in list(_entries(tree)):
+        before = dict(_entries(old)).get(key)
+        if isinstance(value, Mapping | list):
+            restored |= _restore(value, before)
+        elif (fresh := kept(value, before)) is not value:
+            tree[key] = fresh
+            restored = True
+    return restored
+
+
+def _entries(tree: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(tree, Mapping):
+        return tree.items()
+    return enumerate(tree) if isinstance(tree, list) else ()
+
+
+class Replaced:
+    """A file with a new text, until somebody is sure: ``undo`` brings the old one back."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self._old = path.read_bytes()
+        write(path, text.encode())
+
+    def undo(self) -> None:
+        write(self.path, self._old)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put a new text into a file: all of it or nothing, whenever the power goes. Its mode and owner stay."""
+    path = path.resolve()  # a link stays one
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        before = path.stat()
+        os.chmod(temporary, before.st_mode & 0o7777)
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, before.st_uid, before.st_gid)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # keeps comments, order and quotes
+    yaml.preserve_quotes = True
+    yaml.width = 1 << 20
+    return yaml
+
+
+def _text(tree: CommentedMap) -> str:
+    text = io.StringIO()
+    _yaml().dump(tree, text)
+    return text.getvalue()

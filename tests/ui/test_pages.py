@@ -1,0 +1,161 @@
+"""Every page, with data, without, and with something wrong: it shows what is, is usable by all, and fits a phone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import wait_for
+from dashboards import UI, Dashboard, Receiver, watched
+
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+PAGES = ["overview", "sources", "connectors", "rules", "sinks", "flow", "dead", "tap", "plugins"]
+DETAILS = ["rules/overheated", "sinks/alarm_api", "sources/devices", "connectors/plant_server"]
+
+PLANT = """
+sources:
+  devices: {type: mqtt_server, listen: "127.0.0.1:MQTT"}
+connectors:
+  plant_server: {type: http, url: "RECEIVER"}
+rules:
+  overheated: {sql: 'SELECT clientid, payload.temp AS temp FROM "plant/+/temp" WHERE payload.temp > 30', to: alarm_api}
+  everything: {sql: 'SELECT * FROM "plant/#"', to: [archive]}
+sinks:
+  alarm_api: {type: http, connector: plant_server, path: /alarms}
+  archive: {type: http, connector: plant_server, path: /archive}
+"""
+AWAY = """
+sources: {devices: {type: mqtt_server, listen: "127.0.0.1:MQTT"}}
+rules: {all: {sql: 'SELECT * FROM "#"', to: gone}}
+sinks: {gone: {type: http, url: "http://127.0.0.1:9"}}
+"""
+
+
+@pytest.fixture
+def dashboard(run: Callable[[str], Dashboard], receiver: Receiver) -> Dashboard:
+    plant = run(PLANT.replace("RECEIVER", receiver.url))
+    for temp in (21, 35, 40):
+        plant.publish("plant/oven1/temp", f'{{"temp": {temp}}}')
+    wait_for(lambda: plant.ask("status")["sinks"]["archive"]["counters"]["success"] == 3)
+    return plant
+
+
+def faults(page: Any) -> list[str]:
+    """What axe-core finds wrong, one line each."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate((UI / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    return [
+        f"{each['id']}: {node['html'][:120]} {node['failureSummary'][-160:]}"
+        for each in found
+        for node in each["nodes"]
+    ]
+
+
+def goto(page: Any, dashboard: Dashboard, place: str) -> None:
+    page.goto(f"{dashboard.url}#/{place}")
+    page.locator("main h1").wait_for()
+    page.get_by_text("Loading…").wait_for(state="detached")
+
+
+def test_every_page_shows_what_runs_and_hinders_nobody(page: Any, dashboard: Dashboard) -> None:
+    wrong: dict[str, list[str]] = {}
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for place in PAGES + DETAILS:
+            goto(page, dashboard, place)
+            if found := faults(page):
+                wrong[f"{theme} {place}"] = found
+    assert wrong == {}
+
+
+def test_numbers_are_those_of_the_pipeline(page: Any, dashboard: Dashboard) -> None:
+    goto(page, dashboard, "overview")
+    page.get_by_text("All is well.").wait_for()
+    goto(page, dashboard, "rules")
+    row = page.locator("tr[data-name=overheated]")
+    row.locator("[data-column=Passed]").get_by_text("2", exact=True).wait_for()
+    dashboard.publish("plant/oven1/temp", '{"temp": 50}')
+    row.locator("[data-column=Passed]").get_by_text("3", exact=True).wait_for()  # without a reload
+    goto(page, dashboard, "sinks")
+    page.locator("tr[data-name=archive] [data-column=Delivered]").get_by_text("4", exact=True).wait_for()
+
+
+def test_the_flow_shows_who_gives_to_whom(page: Any, dashboard: Dashboard) -> None:
+    goto(page, dashboard, "flow")
+    edges = page.locator(".flow .edge")
+    found = {(each.get_attribute("data-from"), each.get_attribute("data-to")) for each in edges.all()}
+    assert found == {
+        ("devices", "overheated"), ("devices", "everything"), ("overheated", "alarm_api"), ("everything", "archive"),
+    }  # fmt: skip
+    page.locator(".flow .node[data-name=archive]", has_text="3 delivered").click()
+    page.get_by_role("heading", name="archive").wait_for()
+
+
+def test_pages_fit_a_phone(browser: Any, dashboard: Dashboard) -> None:
+    for page in watched(browser, dashboard.url, viewport={"width": 360, "height": 740}):
+        for place in PAGES + DETAILS:
+            goto(page, dashboard, place)
+            width = page.evaluate("() => document.documentElement.scrollWidth")
+            assert width <= 360, f"{place} is {width} wide"
+
+
+def test_the_keyboard_reaches_the_content_and_the_tabs(page: Any, dashboard: Dashboard) -> None:
+    goto(page, dashboard, "sinks/archive")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "main"
+    page.get_by_role("tab", name="Numbers").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("tab", name="Settings").get_attribute("aria-selected") == "true"
+    assert page.url.endswith("tab=settings")
+
+
+@pytest.mark.skipif("HEADRACE_SCREENSHOTS" not in os.environ, reason="pictures of the docs are made on request")
+def test_the_pictures_of_the_docs(page: Any, dashboard: Dashboard) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    page.set_viewport_size({"width": 1100, "height": 680})
+    for place in [*PAGES, "rules/overheated"]:
+        goto(page, dashboard, place)
+        if place == "overview":
+            page.wait_for_timeout(8000)  # a chart needs some seconds to have a line
+        file = IMAGES / f"dashboard-{place.replace('/', '-')}.png"
+        page.screenshot(path=file)
+        assert file.stat().st_size < 100_000
+
+
+class TestNothingConfigured:
+    @pytest.fixture
+    def dashboard(self, run: Callable[[str], Dashboard]) -> Dashboard:
+        return run("")
+
+    def test_empty_pages_say_what_to_do(self, page: Any, dashboard: Dashboard) -> None:
+        goto(page, dashboard, "overview")
+        page.get_by_role("link", name="Add a source").wait_for()
+        for place in ("sources", "connectors", "rules", "sinks", "flow", "dead", "tap"):
+            goto(page, dashboard, place)
+            page.locator(".empty strong").wait_for()
+            assert faults(page) == []
+
+
+class TestAServerThatIsAway:
+    @pytest.fixture
+    def dashboard(self, run: Callable[[str], Dashboard]) -> Dashboard:
+        plant = run(AWAY)
+        plant.publish("t/1", "{}")
+        wait_for(lambda: plant.ask("status")["state"] == "degraded")
+        return plant
+
+    def test_it_is_said_in_one_sentence(self, page: Any, dashboard: Dashboard) -> None:
+        goto(page, dashboard, "overview")
+        page.get_by_role("alert").get_by_text("Connection refused").wait_for()
+        goto(page, dashboard, "sinks")
+        page.locator("tr[data-name=gone] [data-column=Waiting]").get_by_text("1", exact=True).wait_for()
+        assert faults(page) == []
