@@ -354,17 +354,17 @@ class RuleSet:
                 found.setdefault(sink, []).append(outputs)
         return {sink: _in_order(parts) for sink, parts in found.items()}
 
-
-def _in_order(parts: Sequence[list[tuple[int, Event]]]) -> list[Event]:
-    """The outputs of several rules for one sink, in the order of the events they come from."""
-    pairs = parts[0] if len(parts) == 1 else sorted(chain.from_iterable(parts), key=itemgetter(0))
-    return [event for _, event in pairs]
-
     def _outputs(self, rule: Rule, events: Sequence[Event]) -> list[tuple[int, Event]]:
         outputs = rule.process(events)
         if outputs and self._taps.looking:
             self._taps.see(f"rule:{rule.name}", [event for _, event in outputs])
         return outputs
+
+
+def _in_order(parts: Sequence[list[tuple[int, Event]]]) -> list[Event]:
+    """The outputs of several rules for one sink, in the order of the events they come from."""
+    pairs = parts[0] if len(parts) == 1 else sorted(chain.from_iterable(parts), key=itemgetter(0))
+    return [event for _, event in pairs]
 
 
 def _inputs(rule: Rule) -> Inputs:
