@@ -69,6 +69,42 @@ def test_any_text_is_refused_or_run(query: str) -> None:
     refused_or_run(f'SELECT {query} AS v FROM "t"')
 
 
+CONTEXTUAL = [
+    "IS",
+    "NULL",
+    "LIKE",
+    "BETWEEN",
+    "COALESCE",
+    "not",
+    "a",
+    "1",
+    "=",
+    "AND",
+    "OR",
+    "IN (a)",
+    "AS",
+    "*",
+    ".",
+    "(",
+]
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.lists(st.sampled_from([*CONTEXTUAL, ")", ","]), min_size=1, max_size=7).map(" ".join))
+def test_what_emqx_reads_means_the_same_here(text: str) -> None:
+    for query in (
+        f'SELECT {text} FROM "t"',
+        f'SELECT a FROM "t" WHERE {text}',
+        f'SELECT CASE {text} END FROM "t"',
+        f'FOREACH a AS b DO {text} INCASE {text} FROM "t"',
+    ):
+        try:
+            read = parse(query, strict=True)
+        except SqlError:
+            continue
+        assert parse(query) == read
+
+
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
