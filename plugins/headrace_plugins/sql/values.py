@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -194,14 +195,31 @@ def _json_other(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+_EXPONENT: Final = re.compile(r"[0-9]e[-+0-9]")
+_FLOAT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[-0-9.]+e[-+0-9]+')
+
+
 def json_text(value: Any) -> str:
-    """Compact JSON. An undefined value is the string "undefined", as in EMQX."""
+    """Compact JSON. An undefined value is the string "undefined", and a float 1e20 is written out, as in EMQX."""
     try:
-        return orjson.dumps(value, default=_json_other, option=orjson.OPT_NON_STR_KEYS).decode()
+        shown = orjson.dumps(value, default=_json_other, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
         import json  # integers beyond 64 bits
 
-        return json.dumps(value, default=_json_other, separators=(",", ":"), ensure_ascii=False)
+        shown = json.dumps(value, default=_json_other, separators=(",", ":"), ensure_ascii=False)
+    return _FLOAT.sub(_written, shown) if _EXPONENT.search(shown) else shown
+
+
+def _written(found: re.Match[str]) -> str:
+    """A float with an exponent from 21 on and up to -7, and written out between; strings stay."""
+    if found[0].startswith('"'):
+        return found[0]
+    number = Decimal(found[0])
+    if -7 < number.adjusted() < 21:
+        shown = f"{number:f}"
+        return shown if "." in shown else f"{shown}.0"
+    mantissa, exponent = f"{number:e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}"
 
 
 # -- equality and order

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from headrace_plugins.sql.functions.arguments import array, limited, string
 from headrace_plugins.sql.functions.base import function
-from headrace_plugins.sql.values import U, describe, fixed, text, to_bytes
+from headrace_plugins.sql.values import U, describe, text, to_bytes
 
 _DIRECTIVE: Final = re.compile(r"~(-?\d+|\*)?(?:\.(\d+|\*)?(?:\.(.))?)?([tlkK]*)(.)", re.DOTALL)
 _MAX_WIDTH: Final = 10_000
+_ROUNDING: Final = Context(prec=2 * _MAX_WIDTH, rounding=ROUND_HALF_UP)
+_BYTE: Final = 0xFF
+_CODE: Final = 0x10FFFF
+_EXACT: Final = 1 << 53  # from here on, a float is written with an exponent
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -77,10 +82,19 @@ class _Formatter:
             )
         if letter == "c":
             return _padded(_character(value) * max(1, precision or 1), width, fill)
-        return _padded(_shown(letter, value, precision, self), width, fill)
+        return _padded(self._shown(letter, value, precision, "t" in found[4]), width, fill)
 
-    def prefix(self) -> str:
-        return _characters(self._next())
+    def _shown(self, letter: str, value: Any, precision: int | None, wide: bool) -> str:
+        if letter in "feg":
+            if type(value) is not float:
+                raise ValueError(f"~{letter} takes a float, not {describe(value)}")
+            return _float(letter, value, precision)
+        if letter in "bBxX+#":
+            prefix = _characters(self._next()) if letter in "xX" else ""
+            return _integer(letter, value, 10 if precision is None else precision, prefix)
+        if letter in "wp" and precision is None:
+            return _term(value, (_CODE if wide else _BYTE) if letter == "p" else 0)
+        raise ValueError(f"the directive ~{letter} is unknown")
 
 
 def _padded(shown: str, width: int | None, fill: str) -> str:
@@ -92,19 +106,6 @@ def _padded(shown: str, width: int | None, fill: str) -> str:
     return shown.rjust(width, fill) if width >= 0 else shown.ljust(-width, fill)
 
 
-def _shown(letter: str, value: Any, precision: int | None, formatter: _Formatter) -> str:
-    if letter in "feg":
-        if type(value) is not float:
-            raise ValueError(f"~{letter} takes a float, not {describe(value)}")
-        return _float(letter, value, precision)
-    if letter in "bBxX+#":
-        prefix = formatter.prefix() if letter in "xX" else ""
-        return _integer(letter, value, 10 if precision is None else precision, prefix)
-    if letter in "wp" and precision is None:
-        return _term(value, strings=letter == "p")
-    raise ValueError(f"the directive ~{letter} is unknown")
-
-
 def _float(letter: str, value: float, precision: int | None) -> str:
     if letter == "g":
         letter = "f" if 0.1 <= abs(value) < 10_000 else "e"
@@ -112,11 +113,12 @@ def _float(letter: str, value: float, precision: int | None) -> str:
         decimals = 6 if precision is None else precision
         if decimals < 1:
             raise ValueError("~f takes one decimal or more")
-        return fixed(value, decimals, compact=False)
+        return f"{_ROUNDING.quantize(Decimal(value), Decimal(1).scaleb(-decimals)):f}"
     digits = 6 if precision is None else precision
     if digits < 2:
         raise ValueError("~e takes two digits or more")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    rounded = Context(prec=digits, rounding=ROUND_HALF_UP).plus(Decimal(value)) if value else 0.0
+    mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
     return f"{mantissa}e{int(exponent):+d}"
 
 
@@ -150,25 +152,26 @@ def _characters(value: Any) -> str:
     raise ValueError(f"~s takes a string, not {describe(value)}")
 
 
-def _printable(code: Any) -> bool:
+def _printable(code: Any, last: int) -> bool:
     if type(code) is not int:
         return False
-    return 0x20 <= code <= 0x7E or 0xA0 <= code <= 0x10FFFF or code in (8, 9, 10, 11, 12, 13, 27)
+    return code <= last and (0x20 <= code <= 0x7E or code >= 0xA0 or code in (8, 9, 10, 11, 12, 13, 27))
 
 
-def _term(value: Any, strings: bool) -> str:
-    """Erlang's own notation; ``strings``: text as text, not as numbers."""
+def _term(value: Any, last: int) -> str:
+    """Erlang's own notation. Text is shown as text, not as numbers, if none of its codes is beyond ``last``."""
     if isinstance(value, str | bytes):
         data = to_bytes(value)
-        if strings and isinstance(value, str) and all(_printable(ord(char)) for char in value):
-            return f'<<"{_quoted(value)}"{"" if value.isascii() else "/utf8"}>>'
+        codes = map(ord, value) if last > _BYTE and isinstance(value, str) else data
+        if isinstance(value, str) and value and all(_printable(code, last) for code in codes):
+            return f'<<"{_quoted(value)}"{"" if value.isascii() or last == _BYTE else "/utf8"}>>'
         return f"<<{','.join(map(str, data))}>>"
     if isinstance(value, list):
-        if strings and value and all(map(_printable, value)):
+        if value and all(_printable(item, last) for item in value):
             return f'"{_quoted("".join(map(chr, value)))}"'
-        return f"[{','.join(_term(item, strings) for item in value)}]"
+        return f"[{','.join(_term(item, last) for item in value)}]"
     if isinstance(value, dict):
-        members = (f"{_term(key, strings)} => {_term(value[key], strings)}" for key in sorted(value))
+        members = (f"{_term(key, last)} => {_term(value[key], last)}" for key in sorted(value))
         return f"#{{{','.join(members)}}}"
     if type(value) is float:
         return _shortest(value)
@@ -182,8 +185,18 @@ def _quoted(value: str) -> str:
 
 
 def _shortest(value: float) -> str:
-    shown = repr(value)
-    mantissa, _, exponent = shown.partition("e")
-    if not exponent:
-        return shown
-    return f"{mantissa}{'' if '.' in mantissa else '.0'}e{int(exponent)}"
+    """The fewest digits that give this float, with an exponent where that is shorter."""
+    number = Decimal(repr(value)).normalize()
+    digits = "".join(map(str, number.as_tuple().digits))
+    point = number.adjusted() + 1
+    exponent = str(point - 1)
+    zeros = len(exponent) + (3 if len(digits) == 1 else 2)  # as many characters does an exponent take
+    if 0 <= point < len(digits):
+        shown = f"{digits[:point] or '0'}.{digits[point:]}"
+    elif point < 0 and 2 - point <= zeros:
+        shown = f"0.{'0' * -point}{digits}"
+    elif point > 0 and point - len(digits) + 2 <= zeros and abs(value) < _EXACT:
+        shown = f"{digits}{'0' * (point - len(digits))}.0"
+    else:
+        shown = f"{digits[0]}.{digits[1:] or '0'}e{exponent}"
+    return f"-{shown}" if value < 0 else shown

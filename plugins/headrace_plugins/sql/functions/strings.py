@@ -99,11 +99,11 @@ def split(value: Any, separator: Any, how: Any = ...) -> list[Any]:
     return parts if how.endswith("notrim") else [part for part in parts if part]
 
 
-@function(kind="list")
-def tokens(value: Any, separators: Any, nocrlf: Any = "") -> list[Any]:
+@function(kind="list", check=one_of(2, "nocrlf"))
+def tokens(value: Any, separators: Any, nocrlf: Any = ...) -> list[Any]:
     """The parts between any of some characters, without empty ones."""
     text, marks = string(value), string(separators)
-    if nocrlf != "":
+    if nocrlf is not ...:
         choice(nocrlf, "nocrlf")
         marks += "\r\n"
     if not marks:
