@@ -7,9 +7,21 @@ from typing import Any
 
 import regex
 
-from headrace_plugins.sql.values import MAX_BYTES, describe, is_number
+from headrace_plugins.sql.values import MAX_BYTES, describe, from_bytes, is_number, to_bytes
 
-__all__ = ["array", "choice", "from_one", "graphemes", "integer", "limited", "number", "octets", "one_of", "string"]
+__all__ = [
+    "array",
+    "choice",
+    "from_one",
+    "graphemes",
+    "integer",
+    "limited",
+    "number",
+    "octets",
+    "one_of",
+    "string",
+    "together",
+]
 
 
 def octets(value: Any) -> str | bytes:
@@ -27,6 +39,17 @@ def string(value: Any) -> str:
     if isinstance(text, str):
         return text
     raise ValueError("expected a string, not bytes that are not UTF-8")
+
+
+def together(*values: Any) -> tuple[list[str], Callable[[str], str | bytes]]:
+    """Strings that are compared with each other, and what makes a result of them a string again.
+
+    If one is not UTF-8, a byte of each counts as a character.
+    """
+    texts = [octets(value) for value in values]
+    if any(isinstance(text, bytes) for text in texts):
+        return [to_bytes(text).decode("latin-1") for text in texts], lambda text: from_bytes(text.encode("latin-1"))
+    return texts, lambda text: text  # type: ignore[return-value]  # all are str
 
 
 def integer(value: Any) -> int:

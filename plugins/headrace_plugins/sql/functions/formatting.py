@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from headrace_plugins.sql.functions.arguments import array, limited, string
 from headrace_plugins.sql.functions.base import function
-from headrace_plugins.sql.values import U, describe, text, to_bytes
+from headrace_plugins.sql.values import U, describe, from_bytes, text, to_bytes
 
 _DIRECTIVE: Final = re.compile(r"~(-?\d+|\*)?(?:\.(\d+|\*)?(?:\.(.))?)?([tlkK]*)(.)", re.DOTALL)
 _MAX_WIDTH: Final = 10_000
@@ -20,13 +20,13 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @function(kind="str")
-def sprintf_s(format: Any, args: Any) -> str:
+def sprintf_s(format: Any, args: Any) -> str | bytes:
     """A format with its arguments in an array."""
     return _Formatter(list(array(args))).format(string(format))
 
 
 @function(kind="str")
-def sprintf(format: Any, *args: Any) -> str:
+def sprintf(format: Any, *args: Any) -> str | bytes:
     """A format and its arguments."""
     return _Formatter(list(args)).format(string(format))
 
@@ -35,7 +35,7 @@ class _Formatter:
     def __init__(self, args: list[Any]) -> None:
         self._args = args
 
-    def format(self, format: str) -> str:
+    def format(self, format: str) -> str | bytes:
         parts: list[str] = []
         end = size = 0
         while (at := format.find("~", end)) >= 0:
@@ -47,7 +47,8 @@ class _Formatter:
             end = found.end()
         if self._args:
             raise ValueError(f"{len(self._args)} arguments too many")
-        return "".join(parts) + format[end:]
+        whole = "".join(parts) + format[end:]
+        return whole if whole.isascii() else from_bytes(whole.encode("utf-8", "surrogateescape"))
 
     def _next(self) -> Any:
         if not self._args:
@@ -147,6 +148,8 @@ def _characters(value: Any) -> str:
     """Strings, names of booleans and null, and arrays of them and of code points."""
     if isinstance(value, list):
         return "".join(_character(item) if type(item) is int else _characters(item) for item in value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     if isinstance(value, str) or value is U or value is None or type(value) is bool:
         return string(text(value))
     raise ValueError(f"~s takes a string, not {describe(value)}")

@@ -1,4 +1,7 @@
-"""Regular expressions: Perl's dialect, on characters; ``\\w``, ``\\d`` and ``\\s`` are ASCII."""
+"""Regular expressions: Perl's dialect, on characters; ``\\w``, ``\\d`` and ``\\s`` are ASCII.
+
+On a text that is not UTF-8, the bytes are the characters.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, Final
 
 import regex
 
-from headrace_plugins.sql.functions.arguments import limited, string
+from headrace_plugins.sql.functions.arguments import limited, together
 from headrace_plugins.sql.functions.base import function
 
 _SECONDS: Final = 0.25
@@ -48,9 +51,9 @@ def _check(literals: dict[int, Any]) -> None:
         _compiled(literals[1])
 
 
-def _search(value: str, pattern: Any) -> regex.Match[str] | None:
+def _search(text: str, pattern: str) -> regex.Match[str] | None:
     try:
-        return _compiled(string(pattern)).search(value, timeout=_SECONDS)
+        return _compiled(pattern).search(text, timeout=_SECONDS)
     except TimeoutError:
         raise ValueError(f"{pattern!r} takes more than {_SECONDS} s on this text") from None
 
@@ -58,17 +61,19 @@ def _search(value: str, pattern: Any) -> regex.Match[str] | None:
 @function(kind="bool", check=_check)
 def regex_match(value: Any, pattern: Any) -> bool:
     """Is there a match anywhere?"""
-    return _search(string(value), pattern) is not None
+    (text, ours), _ = together(value, pattern)
+    return _search(text, ours) is not None
 
 
 @function(kind="list", check=_check)
 def regex_extract(value: Any, pattern: Any) -> list[Any]:
     """The groups of the first match; groups at the end that did not take part are left out."""
-    found = _search(string(value), pattern)
+    (text, ours), back = together(value, pattern)
+    found = _search(text, ours)
     groups = list(found.groups()) if found else []
     while groups and groups[-1] is None:
         groups.pop()
-    return [group or "" for group in groups]
+    return [back(group or "") for group in groups]
 
 
 _REFERENCE: Final = regex.compile(r"\\([1-9][0-9]*)|\\g\{?([0-9]+)\}?|\\(.)|(&)", regex.DOTALL)
@@ -87,9 +92,10 @@ def _template(replacement: str) -> tuple[str | int, ...]:
 
 
 @function(kind="str", check=_check)
-def regex_replace(value: Any, pattern: Any, replacement: Any) -> str:
+def regex_replace(value: Any, pattern: Any, replacement: Any) -> str | bytes:
     r"""With every match replaced; ``\1`` is the first group, ``&`` the whole match, ``\&`` that sign."""
-    text, compiled, template = string(value), _compiled(string(pattern)), _template(string(replacement))
+    (text, ours, with_), back = together(value, pattern, replacement)
+    compiled, template = _compiled(ours), _template(with_)
     size = len(text)
 
     def expand(found: regex.Match[str]) -> str:
@@ -102,6 +108,6 @@ def regex_replace(value: Any, pattern: Any, replacement: Any) -> str:
         return new
 
     try:
-        return compiled.sub(expand, text, timeout=_SECONDS)
+        return back(compiled.sub(expand, text, timeout=_SECONDS))
     except TimeoutError:
         raise ValueError(f"{pattern!r} takes more than {_SECONDS} s on this text") from None

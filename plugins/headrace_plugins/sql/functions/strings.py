@@ -13,6 +13,7 @@ from headrace_plugins.sql.functions.arguments import (
     octets,
     one_of,
     string,
+    together,
 )
 from headrace_plugins.sql.functions.base import function
 from headrace_plugins.sql.runtime import join
@@ -102,14 +103,14 @@ def split(value: Any, separator: Any, how: Any = ...) -> list[Any]:
 @function(kind="list", check=one_of(2, "nocrlf"))
 def tokens(value: Any, separators: Any, nocrlf: Any = ...) -> list[Any]:
     """The parts between any of some characters, without empty ones."""
-    text, marks = string(value), string(separators)
+    (text, marks), back = together(value, separators)
     if nocrlf is not ...:
         choice(nocrlf, "nocrlf")
         marks += "\r\n"
     if not marks:
-        return [text] if text else []
+        return [back(text)] if text else []
     table = dict.fromkeys(map(ord, marks), marks[0])
-    return [part for part in text.translate(table).split(marks[0]) if part]
+    return [back(part) for part in text.translate(table).split(marks[0]) if part]
 
 
 @function(kind="str")
