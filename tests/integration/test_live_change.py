@@ -144,3 +144,24 @@ async def test_no_other_rule_pauses_while_rules_and_sinks_change(headrace: Any, 
     assert await h.stop() == 0
     seen = [body["n"] for body in receiver.json() if body.get("d") == 0]
     assert seen == list(range(len(seen)))
+
+
+async def test_one_sink_never_answers_and_neither_the_others_nor_a_new_one_notice(headrace: Any, receiver: Any) -> None:
+    receiver.answer = lambda body: None if b"silent" in body else 200
+    rule = {"sql": 'SELECT payload.seq AS n FROM "#"'}
+    sinks = {
+        "silent": {"type": "http", "url": receiver.url, "body": {"from": "silent"}},
+        "steady": {"type": "http", "url": receiver.url, "body": {"from": "steady", "n": "${n}"}},
+    }
+    h = headrace(pipeline(receiver.url, sinks=sinks, rules={"all": {**rule, "to": ["silent", "steady"]}}))
+    await h.start()
+    await receiver.got(4000)  # at the pace of the source: the one that hangs holds 100 and a file that grows
+    counters = {name: part["counters"] for name, part in (await h.status())["sinks"].items()}
+    assert counters["silent"]["success"] == 0
+    assert counters["silent"]["queuing"] > 3000
+    assert counters["steady"]["queuing"] + counters["steady"]["inflight"] < 1000
+    sinks["new"] = {"type": "http", "url": receiver.url, "body": {"from": "new"}}
+    rewrite(h, sinks=sinks, rules={"all": {**rule, "to": ["silent", "steady", "new"]}})
+    assert (await headrace_command(h, "reload"))[0] == 0
+    await until(lambda: any(b'"new"' in body for body in receiver.bodies[4000:]), 2)
+    await h.kill()
