@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import count
+from itertools import product
 from typing import Any, Final
 
 import msgpack
@@ -50,13 +50,13 @@ def now_ms() -> int:
 _NOT_YET: Final = object()
 _make = object.__new__
 _decode_json: Final = msgspec.json.Decoder().decode  # orjson makes a float of an integer beyond 64 bits
-_ids = count()
-_process = os.urandom(8).hex()
+_digits = [f"{n:03x}" for n in range(4096)]
+_ids = map("".join, product([os.urandom(8).hex()], *[_digits] * 4))  # a third of the time of formatting a counter
 
 
 def new_id() -> str:
-    """An event id: unique over processes (64 random bits) and within one (a counter)."""
-    return f"{_process}{next(_ids):012x}"
+    """An event id: unique over processes (64 random bits) and within one (a counter of 48 bits)."""
+    return next(_ids)
 
 
 class Event:

@@ -103,9 +103,9 @@ def encode_packet(header: int, *parts: bytes) -> bytes:
     return bytes((header,)) + encode_varint(len(body)) + body
 
 
-def frames(data: bytes, max_packet: int = MAX_VARINT) -> Iterator[tuple[int, int, int]]:
-    """First byte, start of the body and end of each whole packet in ``data``; what is left over is not told."""
-    pos, size = 0, len(data)
+def frames(data: bytes, max_packet: int = MAX_VARINT, pos: int = 0) -> Iterator[tuple[int, int, int]]:
+    """First byte, start of the body and end of each whole packet from ``pos``; what is left over is not told."""
+    size = len(data)
     while size - pos >= 2:
         header = data[pos]
         length = data[pos + 1]

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
 from headrace import Ack, Batch, Event
 
-__all__ = ["Chunk", "Incoming", "Intake"]
+__all__ = ["ANSWER", "EVENT_BYTES", "Chunk", "Incoming", "Intake"]
 
 BATCH = 256
 BATCH_BYTES = 256 << 10
 EVENT_BYTES = 1024
 """About what an event holds in memory beside its packet."""
 
-_ANSWER = (b"", b"\x40\x02", b"\x50\x02")  # PUBACK, PUBREC: first byte and length
+ANSWER = (b"", b"\x40\x02", b"\x50\x02")  # PUBACK, PUBREC: first byte and length
 _ANSWER_BYTES = 4
 
 
@@ -87,14 +88,34 @@ class Incoming:
         chunk = self._chunk or self._begin()
         chunk.events.append(event)
         if qos:
-            chunk.acks += _ANSWER[qos] + packet_id
+            chunk.acks += ANSWER[qos] + packet_id
             self.unacked += 1
             if qos == 2:
                 chunk.ids.append(packet_id)
                 self.received[packet_id] = chunk
-        size += EVENT_BYTES
-        chunk.cost += size
-        self.held += size
+        self._added(chunk, size + EVENT_BYTES)
+
+    def room(self) -> tuple[int, int]:
+        """How many messages, of how many bytes, ``add_many`` may be given at this moment."""
+        bytes_left = self._intake.limit - self.held
+        if self._chunk is None:
+            return BATCH, min(BATCH_BYTES, bytes_left)
+        return BATCH - len(self._chunk.events), min(BATCH_BYTES - self._chunk.cost, bytes_left)
+
+    def add_many(self, events: list[Event], size: int, acks: bytes, ids: Iterable[bytes]) -> None:
+        """The same as ``add`` for each of these; ``size`` is that of all, ``ids`` are those of QoS 2."""
+        chunk = self._chunk or self._begin()
+        chunk.events += events
+        chunk.acks += acks
+        self.unacked += len(acks) // _ANSWER_BYTES
+        for packet_id in ids:
+            chunk.ids.append(packet_id)
+            self.received[packet_id] = chunk
+        self._added(chunk, size + len(events) * EVENT_BYTES)
+
+    def _added(self, chunk: Chunk, cost: int) -> None:
+        chunk.cost += cost
+        self.held += cost
         if len(chunk.events) == BATCH or chunk.cost > BATCH_BYTES:
             self.hand_on()
 
@@ -116,7 +137,7 @@ class Incoming:
         """
         if first is not None and first.incoming is self:
             return  # twice on one connection: the answer of the first is for both
-        again = self._owe(_ANSWER[qos] + packet_id)
+        again = self._owe(ANSWER[qos] + packet_id)
         again.events += (event,) if event is not None else ()
         if first is None or first.done:
             self.settle(again, None if first is None else first.error)
@@ -174,7 +195,7 @@ class Incoming:
                 continue
             acks = (chunk.acks[i : i + _ANSWER_BYTES] for i in range(0, len(chunk.acks), _ANSWER_BYTES))
             for event, ack in zip((event for event in chunk.events if event["qos"]), acks, strict=False):
-                if ack[:2] == _ANSWER[1] and chunk.error is None:
+                if ack[:2] == ANSWER[1] and chunk.error is None:
                     found[bytes(ack[2:])] = chunk, event
         return found
 

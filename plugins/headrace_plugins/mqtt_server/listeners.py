@@ -96,7 +96,7 @@ class Listener:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _protocol(self, origin: Origin | None) -> asyncio.Protocol:
+    def _protocol(self, origin: Origin | None) -> asyncio.BaseProtocol:
         inner = self._connect(origin)
         options = self._options
         return WebSocket(inner, options.path, options.origins) if options.websocket else inner

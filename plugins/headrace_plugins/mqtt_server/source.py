@@ -21,6 +21,9 @@ from headrace_plugins.mqtt_server.rates import Rate
 from headrace_plugins.mqtt_server.sessions import Sessions
 from headrace_plugins.mqtt_server.wire import Wire
 
+READ = 256 << 10
+"""Bytes read at once, at most."""
+
 
 class MqttServer(Source[MqttServerConfig]):
     """Take MQTT messages from devices that connect to headrace itself; no broker is needed.
@@ -48,6 +51,8 @@ class MqttServer(Source[MqttServerConfig]):
         self.node = f"{self.ctx.pipeline}@{platform.node()}"
         self.unread = 0
         """Bytes of packets that are not whole yet, or not read yet, of all connections."""
+        self.buffer = memoryview(bytearray(READ))
+        """Where what comes in on any connection is put first, for a moment."""
         self.tick = time.monotonic()
         self.limited: set[Connection] = set()
         """Connections that are not read for a while, for having sent more than `client_rate`."""

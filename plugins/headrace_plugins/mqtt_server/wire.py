@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from headrace import now_ms
 from headrace_plugins._mqtt import framing
+from headrace_plugins._mqtt.codec import PLAIN
 from headrace_plugins._mqtt.framing import ProtocolError
 from headrace_plugins.mqtt_server.proxied import Origin
 from headrace_plugins.mqtt_server.records import Peer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 QUOTA_EXCEEDED = 0x97
 
 
-class Wire(ABC, asyncio.Protocol):
+class Wire(ABC, asyncio.BufferedProtocol):
     """Calls ``packet`` for each whole packet, ``gone`` once at the end. Nothing that comes in makes it raise."""
 
     __slots__ = (
@@ -52,6 +53,10 @@ class Wire(ABC, asyncio.Protocol):
         self.keepalive = server.config.connect_timeout
         """Seconds without a whole packet after which it is closed; 0 is never."""
         self._rest: framing.Rest | None = None  # a packet in part; all that came, while stopped
+
+    @abstractmethod
+    def plain(self, data: bytes, pos: int) -> int:
+        """Take what can be taken the quick way of the packets at ``pos``; where the rest begins."""
 
     @abstractmethod
     def packet(self, header: int, data: bytes, start: int, end: int) -> bool:
@@ -102,7 +107,14 @@ class Wire(ABC, asyncio.Protocol):
         self.close("slow_consumer")
         self.transport.abort()
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.server.buffer  # one for all: a fresh one for each read costs more than the reading
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self.server.buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
+        """Bytes came in, by whatever way."""
         if self.closed:
             return
         if self._rest is None and not self.stopped:
@@ -119,12 +131,7 @@ class Wire(ABC, asyncio.Protocol):
         pos = 0
         self.now = now_ms()
         try:
-            for header, start, end in framing.frames(data, self.server.config.max_packet):
-                if not self.packet(header, data, start, end):
-                    break
-                pos = end
-                if self.stopped or self.closed:
-                    break
+            pos = self._packets(data)
             if not pos:
                 self.first_bytes(data)
         except ProtocolError as error:
@@ -138,6 +145,23 @@ class Wire(ABC, asyncio.Protocol):
             self._keep(data[pos:])
             self._check_room()
         self.flush()
+
+    def _packets(self, data: bytes) -> int:
+        """Take whole packets; where the rest begins. What follows the first of them may go the quick way."""
+        largest, size = self.server.config.max_packet, len(data)
+        begun, pos = -1, 0
+        while begun < pos < size:
+            begun = pos
+            for header, start, end in framing.frames(data, largest, pos):
+                if not self.packet(header, data, start, end):
+                    return pos
+                pos = end
+                if self.stopped or self.closed:
+                    return pos
+                if pos < size and data[pos] in PLAIN:
+                    pos = self.plain(data, pos)
+                    break
+        return pos
 
     def first_bytes(self, data: bytes) -> None:
         """Look at the beginning of a packet that is not whole yet."""

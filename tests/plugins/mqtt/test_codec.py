@@ -58,6 +58,30 @@ def test_a_publish_reads_back(topic, payload, qos, id, found, v5):
     assert got == (topic, payload, id.to_bytes(2, "big") if qos else b"", found if v5 else {})
 
 
+@given(st.lists(publishes | binaries, max_size=6), st.booleans(), st.sampled_from([b"", b"\0", b"\x32\x05"]))
+def test_the_quick_way_reads_what_the_long_way_does_or_leaves_it(packets, v5, torn):
+    stream = b"".join(packets) + torn
+    topics = codec.Topics()
+    long: list[tuple[object, ...]] = []
+    with contextlib.suppress(ProtocolError):
+        for header, start, end in framing.frames(stream):
+            topic, payload, id, found = codec.decode_publish(stream, header, start, end, v5, topics)
+            long.append((header, topic, payload, id, end, found))
+    quick = list(codec.plain_publishes(stream, 0, v5, topics.known))
+    assert [(*one, {}) for one in quick] == long[: len(quick)]
+    assert all(header & 0xF0 == 0x30 and not header & 1 for header, *_ in quick)
+
+
+@pytest.mark.parametrize("v5", [False, True])
+def test_the_quick_way_reads_plain_packets_of_any_length(v5):
+    topics = codec.Topics()
+    topics.check(b"t/1")
+    packets = [publish("t/1", b"x" * n, qos, 7, {}, v5) for n in (0, 100, 117, 130, 16_300) for qos in (0, 1, 2)]
+    stream = b"".join(packets)
+    assert len(list(codec.plain_publishes(stream, 0, v5, topics.known))) == len(packets)
+    assert not list(codec.plain_publishes(stream, 0, v5, {}))
+
+
 @given(properties)
 def test_properties_read_back(found):
     data = codec.encode_properties(found)

@@ -178,6 +178,40 @@ async def test_mutated_packets(server, version, framed):
     assert not server._connections
 
 
+@pytest.mark.parametrize("version", [4, 5])
+async def test_packets_together_mean_what_they_mean_alone(version):
+    """Those that come in one read may go the quick way; one by one, none does."""
+    rng = random.Random(version)
+    kinds = [*corpus(version)[2:-1], *[encode_packet(0x32, encode_string("t/1"), b"\0\x07", b"\0" * (version == 5))] * 4]
+    for _ in range(300):
+        packets = [connect(version), *rng.choices(kinds, k=rng.randrange(1, 12))]
+        if rng.random() < 0.3:
+            broken = bytearray(packets[-1])
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+            packets[-1] = bytes(broken)
+        results = []
+        for pieces in (packets, [b"".join(packets)]):
+            options = {"listen": "127.0.0.1:0", "receive_maximum": 8, "acl": [{"deny": ["t/2"], "allow": ["#"]}]}
+            server = MqttServer(MqttServer.Config(**options), make_context("direct", filters=("#",)))
+            await server.open()
+            transport = attach(Connection(server))
+            for piece in pieces:
+                if not transport.closing:
+                    transport.protocol.data_received(piece)
+            events = [
+                (event["topic"], event["payload"], event["qos"], event["flags"], event["pub_props"])
+                for chunk in server.intake._ready
+                for event in chunk.events
+            ]
+            await drain(server)
+            received = sorted(transport.protocol.incoming.received)
+            results.append((events, bytes(transport.written), received, transport.protocol.reason))
+            assert server.intake.held == 0
+            await server.close()
+            await asyncio.sleep(0)
+        assert results[0] == results[1], packets
+
+
 REQUEST = (
     b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eA==\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
