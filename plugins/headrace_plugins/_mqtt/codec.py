@@ -1,141 +1,47 @@
-"""MQTT 3.1, 3.1.1 and 5 packets: reading them in place; properties."""
+"""MQTT 3.1, 3.1.1 and 5 packets: reading them in place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from headrace.topics import problem
 from headrace_plugins._mqtt.framing import (
+    FILTER_INVALID,
     PROTOCOL_ERROR,
     TOPIC_INVALID,
     UNSUPPORTED_VERSION,
     ProtocolError,
     decode_text,
-    encode_string,
-    encode_varint,
     read_binary,
     read_byte,
     read_text,
     read_u16,
-    read_varint,
+)
+from headrace_plugins._mqtt.properties import (
+    IN_ACK,
+    IN_CONNECT,
+    IN_DISCONNECT,
+    IN_PUBLISH,
+    IN_SUBSCRIBE,
+    IN_UNSUBSCRIBE,
+    IN_WILL,
+    check_values,
+    decode_properties,
 )
 
 __all__ = [
     "Connect",
     "Topics",
     "Will",
+    "decode_ack",
     "decode_connect",
-    "decode_properties",
+    "decode_disconnect",
     "decode_publish",
     "decode_subscribe",
     "decode_unsubscribe",
-    "encode_properties",
     "plain_publishes",
-    "pub_props",
 ]
-
-
-# -- properties: id → name (that of the events' pub_props) and kind --------------------------------------------
-
-_TEXT, _BINARY, _BYTE, _U16, _U32, _VARINT, _PAIR = range(7)
-
-PROPERTIES: Mapping[int, tuple[str, int]] = {
-    1: ("Payload-Format-Indicator", _BYTE),
-    2: ("Message-Expiry-Interval", _U32),
-    3: ("Content-Type", _TEXT),
-    8: ("Response-Topic", _TEXT),
-    9: ("Correlation-Data", _BINARY),
-    11: ("Subscription-Identifier", _VARINT),
-    17: ("Session-Expiry-Interval", _U32),
-    18: ("Assigned-Client-Identifier", _TEXT),
-    19: ("Server-Keep-Alive", _U16),
-    21: ("Authentication-Method", _TEXT),
-    22: ("Authentication-Data", _BINARY),
-    23: ("Request-Problem-Information", _BYTE),
-    24: ("Will-Delay-Interval", _U32),
-    25: ("Request-Response-Information", _BYTE),
-    26: ("Response-Information", _TEXT),
-    28: ("Server-Reference", _TEXT),
-    31: ("Reason-String", _TEXT),
-    33: ("Receive-Maximum", _U16),
-    34: ("Topic-Alias-Maximum", _U16),
-    35: ("Topic-Alias", _U16),
-    36: ("Maximum-QoS", _BYTE),
-    37: ("Retain-Available", _BYTE),
-    38: ("User-Property", _PAIR),
-    39: ("Maximum-Packet-Size", _U32),
-    40: ("Wildcard-Subscription-Available", _BYTE),
-    41: ("Subscription-Identifier-Available", _BYTE),
-    42: ("Shared-Subscription-Available", _BYTE),
-}
-_IDS = {name: (id, kind) for id, (name, kind) in PROPERTIES.items()}
-_WIDTH = {_BYTE: 1, _U16: 2, _U32: 4}
-_REPEATED = {11}  # a message that matches several subscriptions carries several: then they are a list
-
-IN_CONNECT = frozenset({17, 21, 22, 23, 25, 33, 34, 38, 39})
-IN_WILL = frozenset({1, 2, 3, 8, 9, 24, 38})
-IN_PUBLISH = frozenset({1, 2, 3, 8, 9, 35, 38})  # sent by a client
-IN_DELIVERY = IN_PUBLISH | {11}  # sent by a server
-IN_SUBSCRIBE = frozenset({11, 38})
-IN_UNSUBSCRIBE = frozenset({38})
-IN_DISCONNECT = frozenset({17, 28, 31, 38})
-
-
-def decode_properties(data: bytes, pos: int, end: int, allowed: frozenset[int]) -> tuple[dict[str, Any], int]:
-    """The properties at ``pos`` by name, and where they end. User properties are a list of pairs."""
-    size, pos = read_varint(data, pos, end)
-    stop = pos + size
-    if stop > end:
-        raise ProtocolError("properties are longer than the packet")
-    found: dict[str, Any] = {}
-    while pos < stop:
-        id = data[pos]
-        name, kind = PROPERTIES.get(id, ("", -1))
-        if kind < 0:
-            raise ProtocolError(f"unknown property {id}")
-        if id not in allowed:
-            raise ProtocolError(f"{name} is not allowed in this packet", PROTOCOL_ERROR)
-        value, pos = _value(data, pos + 1, stop, kind)
-        if kind == _PAIR:
-            found.setdefault(name, []).append(value)
-        elif name not in found:
-            found[name] = value
-        elif id in _REPEATED:
-            before = found[name]
-            found[name] = [*before, value] if isinstance(before, list) else [before, value]
-        else:
-            raise ProtocolError(f"{name} is there twice", PROTOCOL_ERROR)
-    return found, stop
-
-
-def _value(data: bytes, pos: int, end: int, kind: int) -> tuple[Any, int]:
-    if kind == _TEXT:
-        return read_text(data, pos, end)
-    if kind == _BINARY:
-        return read_binary(data, pos, end)
-    if kind == _VARINT:
-        return read_varint(data, pos, end)
-    if kind == _PAIR:
-        name, pos = read_text(data, pos, end)
-        value, pos = read_text(data, pos, end)
-        return (name, value), pos
-    stop = pos + _WIDTH[kind]
-    if stop > end:
-        raise ProtocolError("a property is cut short")
-    return int.from_bytes(data[pos:stop], "big"), stop
-
-
-def pub_props(found: dict[str, Any]) -> dict[str, Any]:
-    """Properties of a message as the column ``pub_props``: a map of the user's own, and the pairs beside it."""
-    found.pop("Topic-Alias", None)
-    pairs = found.get("User-Property")
-    if pairs:
-        found["User-Property"] = dict(pairs)
-        found["User-Property-Pairs"] = [{"key": key, "value": value} for key, value in pairs]
-    return found
-
-
-# -- packets read ----------------------------------------------------------------------------------------------
 
 
 class Topics:
@@ -265,8 +171,7 @@ def decode_connect(data: bytes, pos: int, end: int) -> Connect:
     properties = _NO_PROPERTIES
     if version == 5:
         properties, pos = decode_properties(data, pos, end, IN_CONNECT)
-        if properties.get("Receive-Maximum") == 0 or properties.get("Maximum-Packet-Size") == 0:
-            raise ProtocolError("Receive-Maximum or Maximum-Packet-Size is 0", PROTOCOL_ERROR)
+        check_values(properties)
     clientid, pos = read_text(data, pos, end)
     will = None
     if flags & 4:
@@ -294,6 +199,7 @@ def _decode_will(data: bytes, pos: int, end: int, flags: int, version: int) -> t
     properties: dict[str, Any] = {}
     if version == 5:
         properties, pos = decode_properties(data, pos, end, IN_WILL)
+        check_values(properties)
     topic, pos = read_text(data, pos, end)
     if not topic or "+" in topic or "#" in topic:
         raise ProtocolError("the will's topic name is empty or has a wildcard", TOPIC_INVALID)
@@ -301,56 +207,82 @@ def _decode_will(data: bytes, pos: int, end: int, flags: int, version: int) -> t
     return Will(topic, payload, flags >> 3 & 3, bool(flags & 0x20), properties), pos
 
 
-def decode_subscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes, list[str]]:
-    """Packet id and topic filters of a SUBSCRIBE."""
-    packet_id, pos = _head(data, pos, end, v5, IN_SUBSCRIBE)
-    filters = []
+def decode_subscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes, dict[str, Any], list[tuple[str, int]]]:
+    """Packet id, properties, and topic filters with their options, of a SUBSCRIBE."""
+    packet_id, found, pos = _head(data, pos, end, v5, IN_SUBSCRIBE)
+    number = found.get("Subscription-Identifier")
+    if number == 0 or isinstance(number, list):
+        raise ProtocolError("Subscription-Identifier is 0 or there twice", PROTOCOL_ERROR)
+    wanted = []
     while pos < end:
-        filter, pos = read_text(data, pos, end)
+        filter, pos = _filter(data, pos, end)
         options, pos = read_byte(data, pos, end)
-        if options & 3 == 3 or options & (0xC0 if v5 else 0xFC):
-            raise ProtocolError("bad subscription options")
-        filters.append(filter)
-    if not filters:
+        if options & (0xC0 if v5 else 0xFC):
+            raise ProtocolError("reserved subscription options are set")
+        if options & 3 == 3 or options & 0x30 == 0x30:
+            raise ProtocolError("QoS 3 or retain handling 3 in SUBSCRIBE", PROTOCOL_ERROR)
+        if options & 4 and filter.startswith("$share/"):
+            raise ProtocolError("no-local on a shared subscription", PROTOCOL_ERROR)
+        wanted.append((filter, options))
+    if not wanted:
         raise ProtocolError("a SUBSCRIBE without a topic filter", PROTOCOL_ERROR)
-    return packet_id, filters
+    return packet_id, found, wanted
 
 
-def decode_unsubscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes, list[str]]:
-    """Packet id and topic filters of an UNSUBSCRIBE."""
-    packet_id, pos = _head(data, pos, end, v5, IN_UNSUBSCRIBE)
+def decode_unsubscribe(data: bytes, pos: int, end: int, v5: bool) -> tuple[bytes, dict[str, Any], list[str]]:
+    """Packet id, properties and topic filters of an UNSUBSCRIBE."""
+    packet_id, found, pos = _head(data, pos, end, v5, IN_UNSUBSCRIBE)
     filters = []
     while pos < end:
-        filter, pos = read_text(data, pos, end)
+        filter, pos = _filter(data, pos, end)
         filters.append(filter)
     if not filters:
         raise ProtocolError("an UNSUBSCRIBE without a topic filter", PROTOCOL_ERROR)
-    return packet_id, filters
+    return packet_id, found, filters
 
 
-def _head(data: bytes, pos: int, end: int, v5: bool, allowed: frozenset[int]) -> tuple[bytes, int]:
+def _filter(data: bytes, pos: int, end: int) -> tuple[str, int]:
+    filter, pos = read_text(data, pos, end)
+    if why := problem(filter):
+        raise ProtocolError(why, FILTER_INVALID)
+    return filter, pos
+
+
+def _head(data: bytes, pos: int, end: int, v5: bool, allowed: frozenset[int]) -> tuple[bytes, dict[str, Any], int]:
     number, pos = read_u16(data, pos, end)
     if not number:
         raise ProtocolError("packet id 0", PROTOCOL_ERROR)
+    found = _NO_PROPERTIES
     if v5:
-        _, pos = decode_properties(data, pos, end, allowed)
-    return number.to_bytes(2, "big"), pos
+        found, pos = decode_properties(data, pos, end, allowed)
+    return number.to_bytes(2, "big"), found, pos
 
 
-# -- packets written -------------------------------------------------------------------------------------------
+def decode_ack(data: bytes, pos: int, end: int, v5: bool) -> bytes:
+    """Packet id of a PUBACK, PUBREC, PUBREL or PUBCOMP."""
+    packet_id = data[pos : pos + 2]
+    if end - pos != 2:
+        if end - pos < 2 or not v5:
+            raise ProtocolError("an acknowledgement of a wrong length")
+        if end - pos > 3:
+            _, pos = decode_properties(data, pos + 3, end, IN_ACK)
+            if pos != end:
+                raise ProtocolError("bytes after the end of an acknowledgement")
+    if packet_id == b"\0\0":
+        raise ProtocolError("packet id 0", PROTOCOL_ERROR)
+    return packet_id
 
 
-def encode_properties(properties: Mapping[str, Any]) -> bytes:
-    """Properties by name, as ``decode_properties`` gives them."""
-    out = bytearray()
-    for name, value in properties.items():
-        id, kind = _IDS[name]
-        for one in value if isinstance(value, list) else (value,):
-            out.append(id)
-            if kind == _PAIR:
-                out += encode_string(one[0]) + encode_string(one[1])
-            elif kind in (_TEXT, _BINARY):
-                out += encode_string(one)
-            else:
-                out += encode_varint(one) if kind == _VARINT else one.to_bytes(_WIDTH[kind], "big")
-    return encode_varint(len(out)) + bytes(out)
+def decode_disconnect(data: bytes, pos: int, end: int, v5: bool) -> tuple[int, dict[str, Any]]:
+    """Reason code and properties of a DISCONNECT."""
+    if pos == end:
+        return 0, _NO_PROPERTIES
+    if not v5:
+        raise ProtocolError("a DISCONNECT with a body")
+    code, pos = read_byte(data, pos, end)
+    found = _NO_PROPERTIES
+    if pos < end:
+        found, pos = decode_properties(data, pos, end, IN_DISCONNECT)
+    if pos != end:
+        raise ProtocolError("bytes after the end of DISCONNECT")
+    return code, found

@@ -102,7 +102,7 @@ class Incoming:
             return BATCH, min(BATCH_BYTES, bytes_left)
         return BATCH - len(self._chunk.events), min(BATCH_BYTES - self._chunk.cost, bytes_left)
 
-    def add_many(self, events: list[Event], size: int, acks: bytes, ids: Iterable[bytes]) -> None:
+    def add_many(self, events: list[Event], size: int, acks: bytearray, ids: Iterable[bytes]) -> None:
         """The same as ``add`` for each of these; ``size`` is that of all, ``ids`` are those of QoS 2."""
         chunk = self._chunk or self._begin()
         chunk.events += events

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace import Event, new_id
-from headrace_plugins._mqtt.codec import pub_props
+from headrace_plugins._mqtt.properties import pub_props
 
 __all__ = ["COLUMNS", "message", "message_base"]
 

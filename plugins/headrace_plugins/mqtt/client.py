@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from headrace_plugins._mqtt import codec, framing
+from headrace_plugins._mqtt import codec, framing, properties
 
 __all__ = ["BulkClient", "PahoClient", "StockClient", "unfit"]
 
@@ -137,7 +137,7 @@ class BulkClient(PahoClient):
         for header, start, end in framing.frames(data):
             if header & 0xF0 == framing.PUBLISH:
                 topic, payload, packet_id, found = codec.decode_publish(
-                    data, header, start, end, v5, topics, codec.IN_DELIVERY
+                    data, header, start, end, v5, topics, properties.IN_DELIVERY
                 )
                 receiver.message(header, topic, payload, packet_id, found)
             elif header == framing.PUBREL:
@@ -183,7 +183,7 @@ class StockClient(PahoClient):
         found: dict[str, Any] = {}
         if message.properties is not None:
             packed = message.properties.pack()  # type: ignore[no-untyped-call]  # paho's own gap
-            found, _ = codec.decode_properties(packed, 0, len(packed), codec.IN_DELIVERY)
+            found, _ = properties.decode_properties(packed, 0, len(packed), properties.IN_DELIVERY)
         self.receiver.message(header, message.topic, bytes(message.payload), packet_id, found)
 
     def send_answers(self, packets: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -119,12 +120,29 @@ class MqttServerConfig(ComponentConfig):
         None, ge=1, description="Messages a second of one device; one that sends more is read more slowly."
     )
     max_connections: int = Field(10_000, ge=1, description="Connections at one time; more are closed at once.")
+    max_per_address: int | None = Field(
+        None, ge=1, description="Connections at one time of one address (`peerhost`); more are closed at once."
+    )
+    max_per_user: int | None = Field(
+        None, ge=1, description="Connections at one time of one user name; more are refused (MQTT 5: quota exceeded)."
+    )
     max_packet: Size = Field(
         1 << 20, ge=128, le=256 << 20, description="Largest packet; a larger one ends its connection."
     )
     connect_timeout: Duration = Field(10.0, gt=0, description="Time from the connection to a whole CONNECT.")
     receive_maximum: int = Field(
         1000, ge=1, le=65535, description="MQTT 5: messages of QoS 1 and 2 a device may have unacknowledged."
+    )
+    retained: Literal["refuse", "take"] = Field(
+        "refuse",
+        description="MQTT 5: nothing is retained here, devices are told so (Retain Available 0), and one that sends "
+        "with the flag all the same is disconnected, as the protocol wants it. `take` says nothing and takes the "
+        "message as any other. Before MQTT 5 it is always taken.",
+    )
+    subscriptions: Literal["refuse", "grant"] = Field(
+        "refuse",
+        description="Answer to SUBSCRIBE. headrace sends no messages to devices; `grant` grants QoS 0 all the same, "
+        "for devices that insist on a topic of commands, and makes `session.subscribed` and `.unsubscribed`.",
     )
     topic_aliases: int = Field(16, ge=0, le=65535, description="MQTT 5: topic aliases a device may set.")
     max_pending: Size = Field(

@@ -11,8 +11,10 @@ from headrace_plugins._mqtt import codec, framing
 from headrace_plugins._mqtt.framing import ProtocolError
 from headrace_plugins._mqtt.intake import ANSWER, EVENT_BYTES, Incoming
 from headrace_plugins._mqtt.messages import message, message_base
+from headrace_plugins._mqtt.properties import check_values
 from headrace_plugins.mqtt_server import records
 from headrace_plugins.mqtt_server.acl import Rights, rights_of
+from headrace_plugins.mqtt_server.control import control
 from headrace_plugins.mqtt_server.login import Verdict
 from headrace_plugins.mqtt_server.proxied import Origin
 from headrace_plugins.mqtt_server.sessions import Session
@@ -25,10 +27,7 @@ BAD_CREDENTIALS, SHUTTING_DOWN, KEEPALIVE_TIMEOUT, TAKEN_OVER, RECEIVE_MAXIMUM, 
     0x86, 0x8B, 0x8D, 0x8E, 0x93, 0x97,
 )  # fmt: skip
 _NONE: dict[str, Any] = {}
-KEEP_WILL = 0x04  # DISCONNECT: publish the will all the same
-SUBSCRIBE_REFUSED = b"\x83"  # valid, but not taken by this server
-NO_SUBSCRIPTION, UNKNOWN_ID, NOT_AUTHORIZED = b"\x11", b"\x92", b"\x87"
-SERVER_UNAVAILABLE, CONNECTION_RATE = 0x88, 0x9F
+NOT_AUTHORIZED, SERVER_UNAVAILABLE, BAD_METHOD, RETAIN_NOT_SUPPORTED, CONNECTION_RATE = 0x87, 0x88, 0x8C, 0x9A, 0x9F
 FOREVER = 0xFFFFFFFF
 MAX_UNRELEASED = 10_000
 """QoS 2 messages a device may leave unreleased."""
@@ -41,8 +40,8 @@ class Connection(Wire):
     """
 
     __slots__ = (
-        "_aliases", "_columns", "_left", "_rights", "_v5", "_will", "connect", "connected_at", "incoming", "properties",
-        "session", "spent",
+        "_aliases", "_columns", "_left", "_rights", "connect", "connected_at", "incoming", "properties", "session",
+        "spent", "will",
     )  # fmt: skip
 
     def __init__(self, server: MqttServer, origin: Origin | None = None) -> None:
@@ -53,8 +52,7 @@ class Connection(Wire):
         self.properties = _NONE
         """Those of its DISCONNECT."""
         self.incoming = Incoming(server.intake, self)
-        self._v5 = False
-        self._will: codec.Will | None = None
+        self.will: codec.Will | None = None
         self._columns = _NONE
         self._aliases: dict[int, str] | None = None
         self._rights: Rights | None = None
@@ -72,11 +70,12 @@ class Connection(Wire):
         columns, clientid, now = self._columns, session.clientid, self.now
         rights, received = self._rights, incoming.received
         most, room = incoming.room()
-        unacked = server.config.receive_maximum - incoming.unacked if self._v5 else most
+        unacked = server.config.receive_maximum - incoming.unacked if self.v5 else most
         largest, first = server.config.max_packet, pos
         events: list[Event] = []
-        acks, ids = bytearray(), {}
-        for header, topic, payload, packet_id, end in codec.plain_publishes(data, pos, self._v5, server.topics.known):
+        acks = bytearray()
+        ids: dict[bytes, None] = {}
+        for header, topic, payload, packet_id, end in codec.plain_publishes(data, pos, self.v5, server.topics.known):
             if len(events) == most or pos - first + len(events) * EVENT_BYTES >= room or end - pos > largest:
                 break
             if rights is not None and not rights[topic]:
@@ -101,10 +100,13 @@ class Connection(Wire):
             self._control(header, data, start, end)
             return True
         server, incoming = self.server, self.incoming
-        topic, payload, packet_id, found = codec.decode_publish(data, header, start, end, self._v5, server.topics)
-        if found:
-            topic = self._alias(topic, found)
+        topic, payload, packet_id, found = codec.decode_publish(data, header, start, end, self.v5, server.topics)
         qos = header >> 1 & 3
+        if header & 9:
+            self._check_flags(header)
+        if found:
+            check_values(found)
+            topic = self._alias(topic, found)
         self.spent += 1
         if self._rights is not None and not self._rights[topic]:
             self._forbid(topic, qos, packet_id)
@@ -119,7 +121,7 @@ class Connection(Wire):
             gone = message(self._columns, key, topic, payload, header, found, self.now) if told else None
             server.dropped(self, gone, "queue_full")
             return True
-        if qos and (qos == 2 or self._v5) and not self._is_new(qos, packet_id):
+        if qos and (qos == 2 or self.v5) and not self._is_new(qos, packet_id):
             return True
         event = message(self._columns, self.session.clientid, topic, payload, header, found, self.now)
         incoming.add(event, end - start, qos, packet_id)
@@ -150,16 +152,24 @@ class Connection(Wire):
     def _forbid(self, topic: str, qos: int, packet_id: bytes) -> None:
         """A message to a topic that is not for this device: MQTT 5 has an answer that says so, 3.1.1 has none."""
         self.server.drop("not_authorized")
-        self._unauthorized("publish", topic, "acl")
+        self.unauthorized("publish", topic, "acl")
         incoming = self.incoming
         if not qos:
             return
         if incoming.unacked > 65535:
             raise ProtocolError("more messages unacknowledged than there are packet ids", RECEIVE_MAXIMUM)
-        if self._v5:
-            incoming.reply(bytes((framing.PUBACK if qos == 1 else framing.PUBREC, 3)) + packet_id + NOT_AUTHORIZED)
+        if self.v5:
+            incoming.reply(
+                bytes((framing.PUBACK if qos == 1 else framing.PUBREC, 3)) + packet_id + bytes((NOT_AUTHORIZED,))
+            )
         else:
             incoming.answer_again(qos, packet_id, None)
+
+    def _check_flags(self, header: int) -> None:
+        if header & 0xE == 8:
+            raise ProtocolError("DUP at QoS 0")
+        if header & 1 and self.v5 and self.server.refuses_retained:
+            raise ProtocolError("a retained message, which CONNACK said there is not", RETAIN_NOT_SUPPORTED)
 
     def _alias(self, topic: str, found: dict[str, Any]) -> str:
         alias = found.get("Topic-Alias")
@@ -178,7 +188,7 @@ class Connection(Wire):
     def _is_new(self, qos: int, packet_id: bytes) -> bool:
         """False for a QoS 2 message that came before: then only its answer is owed."""
         incoming = self.incoming
-        if self._v5 and incoming.unacked >= self.server.config.receive_maximum:
+        if self.v5 and incoming.unacked >= self.server.config.receive_maximum:
             raise ProtocolError("more messages unacknowledged than Receive-Maximum", RECEIVE_MAXIMUM)
         if qos == 1:
             return True
@@ -203,73 +213,39 @@ class Connection(Wire):
             raise ProtocolError("the first packet is no CONNECT", framing.PROTOCOL_ERROR)
 
     def _control(self, header: int, data: bytes, start: int, end: int) -> None:
-        if self.session is None and header != framing.CONNECT:
-            raise ProtocolError("the first packet is no CONNECT", framing.PROTOCOL_ERROR)
-        answer = _CONTROL.get(header)
-        if answer is None:
-            raise ProtocolError(f"a packet that begins with {header:#04x}")
-        answer(self, data, start, end)
-
-    def _ping(self, data: bytes, start: int, end: int) -> None:
-        self.out += b"\xd0\x00"
-
-    def _release(self, data: bytes, start: int, end: int) -> None:
-        packet_id = data[start : start + 2]
-        if end - start < 2:
-            raise ProtocolError("the packet is cut short")
-        known = self.incoming.received.pop(packet_id, _NONE) is not _NONE
-        self.out += b"\x70\x03" + packet_id + UNKNOWN_ID if self._v5 and not known else b"\x70\x02" + packet_id
-
-    def _subscribe(self, data: bytes, start: int, end: int) -> None:
-        packet_id, filters = codec.decode_subscribe(data, start, end, self._v5)
-        if self._v5:
-            why = codec.encode_properties({"Reason-String": "headrace takes messages in and sends none"})
-            answer = framing.encode_packet(framing.SUBACK, packet_id, why, SUBSCRIBE_REFUSED * len(filters))
+        if self.session is not None:
+            control(self, header, data, start, end)
+        elif header == framing.CONNECT:
+            self._connect(data, start, end)
         else:
-            answer = framing.encode_packet(framing.SUBACK, packet_id, b"\x80" * len(filters))
-        self.out += answer
-        for filter in filters:
-            self._unauthorized("subscribe", filter)
+            raise ProtocolError("the first packet is no CONNECT", framing.PROTOCOL_ERROR)
 
-    def _unauthorized(self, action: str, topic: str, source: str = "default") -> None:
+    def unauthorized(self, action: str, topic: str, source: str = "default") -> None:
+        """Tell who asks to know that the device may not do that."""
         denied = {"action": action, "topic": topic, "result": "deny", "authz_source": source}
         self.server.emit(self, "client.check_authz_complete", lambda: denied)
 
-    def _unsubscribe(self, data: bytes, start: int, end: int) -> None:
-        packet_id, filters = codec.decode_unsubscribe(data, start, end, self._v5)
-        codes = b"\x00" + NO_SUBSCRIPTION * len(filters) if self._v5 else b""
-        self.out += framing.encode_packet(framing.UNSUBACK, packet_id, codes)
-
-    def _ignore(self, data: bytes, start: int, end: int) -> None:
-        """An answer to something we never send."""
-
-    def _disconnect(self, data: bytes, start: int, end: int) -> None:
-        assert self.session is not None
-        code = data[start] if self._v5 and end > start else 0
-        if self._v5 and end > start + 1:
-            self.properties, _ = codec.decode_properties(data, start + 1, end, codec.IN_DISCONNECT)
-            expiry = self.properties.get("Session-Expiry-Interval")
-            if expiry and not self.session.expiry:
-                raise ProtocolError(
-                    "a session that ends with its connection cannot be prolonged", framing.PROTOCOL_ERROR
-                )
-            if expiry is not None:
-                self.session.expiry = self.server.expiry(expiry)
-        if code != KEEP_WILL:
-            self._will = None
-        self.taken()
-        self.close("normal" if code in (0, KEEP_WILL) else f"reason_code_{code:#04x}")
+    def may_explain(self, answer: bytes) -> bool:
+        """May an answer with a reason in words be sent to this MQTT 5 device?"""
+        assert self.connect is not None
+        asked = self.connect.properties
+        wanted = asked.get("Request-Problem-Information", 1)
+        return bool(wanted) and len(answer) <= asked.get("Maximum-Packet-Size", len(answer))
 
     # -- the session's beginning and end -----------------------------------------------------------------------
 
     def _connect(self, data: bytes, start: int, end: int) -> None:
-        if self.session is not None or self.stopped:
+        if self.stopped:
             raise ProtocolError("a second CONNECT", framing.PROTOCOL_ERROR)
-        self._v5 = data[start : start + 7] == b"\x00\x04MQTT\x05"
+        self.v5 = data[start : start + 7] == b"\x00\x04MQTT\x05"
         connect = self.connect = codec.decode_connect(data, start, end)
-        if not connect.clientid and connect.version < 5 and not connect.clean_start:
+        if not connect.clientid and (connect.version == 3 or (connect.version == 4 and not connect.clean_start)):
             self._refuse(2, framing.BAD_CLIENTID, "clientid_not_valid")
             return
+        if "Authentication-Method" in connect.properties:
+            raise ProtocolError("an authentication method; there is none here", BAD_METHOD)
+        if connect.will is not None and connect.will.retain:
+            self._check_flags(1)
         if self.server.connects_too_fast():
             self.server.ctx.metrics.add("connections.rate_limited")
             self._refuse(3, CONNECTION_RATE, "connection_rate_exceeded")
@@ -322,8 +298,8 @@ class Connection(Wire):
             self.server.emit(self, "client.connack", lambda: records.connack(connect, answer))
 
     def _refuse(self, code3: int, code5: int, reason: str) -> None:
-        self._answered(code5 if self._v5 else code3)
-        answer = bytes((0x20, 3, 0, code5, 0)) if self._v5 else bytes((0x20, 2, 0, code3))
+        self._answered(code5 if self.v5 else code3)
+        answer = bytes((0x20, 3, 0, code5, 0)) if self.v5 else bytes((0x20, 2, 0, code3))
         self.close(reason, answer)
 
     def _accept(self) -> None:
@@ -336,21 +312,25 @@ class Connection(Wire):
             self._rights = rights_of(server.config.acl, clientid, connect.username)
             if connect.will is not None and not self._rights[connect.will.topic]:
                 self.server.ctx.metrics.add("connections.not_authorized")
-                self._unauthorized("publish", connect.will.topic, "acl")
-                self._refuse(5, NOT_AUTHORIZED[0], "not_authorized")
+                self.unauthorized("publish", connect.will.topic, "acl")
+                self._refuse(5, NOT_AUTHORIZED, "not_authorized")
                 return
         before = server.sessions.get(clientid)
         if before is not None and before.conn is not None:
             before.conn.fail("takenover", TAKEN_OVER)
             before.conn.gone()
+        if connect.username is not None and not server.users.enter(connect.username):
+            server.ctx.metrics.add("connections.refused")
+            self._refuse(3, QUOTA_EXCEEDED, "quota_exceeded")
+            return
         session, present = server.sessions.enter(clientid, connect.clean_start)
         wanted = (
-            connect.properties.get("Session-Expiry-Interval", 0) if self._v5 else FOREVER * (not connect.clean_start)
+            connect.properties.get("Session-Expiry-Interval", 0) if self.v5 else FOREVER * (not connect.clean_start)
         )
         session.expiry = server.expiry(wanted)
         session.conn, self.session = self, session
         self.incoming.received = session.received
-        self._will = connect.will
+        self.will = connect.will
         self.keepalive = connect.keepalive * 1.5
         self.connected_at = self.now
         self._columns = message_base(server.node, records.common(clientid, connect.username, self.peer))
@@ -366,14 +346,16 @@ class Connection(Wire):
         self._left = True
         self.incoming.forget()
         self.server.limited.discard(self)
+        if connect.username is not None:
+            self.server.users.leave(connect.username)
         self.server.emit(self, "client.disconnected", lambda: records.disconnected(self, connect))
-        if self._will is not None:
-            self.server.will(self, self._will, self._columns)
+        if self.will is not None:
+            self.server.will(self, self.will, self._columns)
         self.server.sessions.leave(session)
 
     def fail(self, reason: str, code: int) -> None:
         """Close, and tell an MQTT 5 device why."""
-        known = self._v5 and self.session is not None
+        known = self.v5 and self.session is not None
         self.close(reason, bytes((framing.DISCONNECT, 1, code)) if known else b"")
 
     def expired(self) -> None:
@@ -391,22 +373,9 @@ class Connection(Wire):
     def refused(self, error: ProtocolError) -> None:
         self.server.log.info("%s: %s", self.connect.clientid if self.connect else self.peer.name, error)
         self.server.ctx.metrics.add("connections.protocol_error")
-        if self.session is None and self._v5:
+        if self.session is None and self.v5:
             self._refuse(0, error.code, "protocol_error")
         elif self.session is None and error.code == framing.UNSUPPORTED_VERSION:
             self._refuse(1, error.code, "unsupported_protocol_version")
         else:
             self.fail("protocol_error", error.code)
-
-
-_CONTROL = {
-    framing.CONNECT: Connection._connect,
-    framing.PUBACK: Connection._ignore,
-    framing.PUBREC: Connection._ignore,
-    framing.PUBREL: Connection._release,
-    framing.PUBCOMP: Connection._ignore,
-    framing.SUBSCRIBE: Connection._subscribe,
-    framing.UNSUBSCRIBE: Connection._unsubscribe,
-    framing.PINGREQ: Connection._ping,
-    framing.DISCONNECT: Connection._disconnect,
-}

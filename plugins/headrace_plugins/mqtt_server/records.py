@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from headrace import Event, new_id, now_ms
-from headrace_plugins._mqtt.codec import Connect, Will, pub_props
+from headrace_plugins._mqtt.codec import Connect, Will
 from headrace_plugins._mqtt.messages import COLUMNS, message
+from headrace_plugins._mqtt.properties import pub_props
 from headrace_plugins.mqtt_server.proxied import Origin
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ _CONNACK_3 = {
     4: "malformed_username_or_password",
     5: "unauthorized_client",
 }
-_CONNACK_5 = {
+_REASONS = {
     0x00: "success",
+    0x04: "disconnect_with_will_message",
     0x80: "unspecified_error",
     0x81: "malformed_packet",
     0x82: "protocol_error",
@@ -38,8 +40,13 @@ _CONNACK_5 = {
     0x8A: "banned",
     0x8C: "bad_authentication_method",
     0x90: "topic_name_invalid",
+    0x93: "receive_maximum_exceeded",
+    0x94: "topic_alias_invalid",
     0x95: "packet_too_large",
+    0x96: "message_rate_too_high",
     0x97: "quota_exceeded",
+    0x98: "administrative_action",
+    0x99: "payload_format_invalid",
     0x9A: "retain_not_supported",
     0x9B: "qos_not_supported",
     0x9F: "connection_rate_exceeded",
@@ -59,6 +66,11 @@ EVENTS = {
     "message.dropped": MESSAGE | {"reason"},
 }
 """The events there are besides messages, and the columns each may have."""
+SUBSCRIPTIONS = {
+    "session.subscribed": _CLIENT | {"topic", "qos", "sub_props"},
+    "session.unsubscribed": _CLIENT | {"topic", "unsub_props"},
+}
+"""Those there are when subscriptions are granted."""
 
 
 class Peer:
@@ -142,8 +154,13 @@ def connack(connect: Connect, reason_code: str) -> dict[str, Any]:
 
 def reason_code(version: int, code: int) -> str:
     """The name EMQX gives a CONNACK's code."""
-    names = _CONNACK_5 if version == 5 else _CONNACK_3
+    names = _REASONS if version == 5 else _CONNACK_3
     return names.get(code, f"reason_code_{code:#04x}")
+
+
+def goodbye(code: int) -> str:
+    """The name EMQX gives the reason code of a client's DISCONNECT."""
+    return reason_code(5, code) if code else "normal"
 
 
 def client_event(conn: Connection, connect: Connect, name: str, own: dict[str, Any], node: str) -> Event:

@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from headrace_plugins._mqtt.intake import Chunk
     from headrace_plugins.mqtt_server.connection import Connection
 
+_NONE: frozenset[str] = frozenset()
+
 
 class Session:
     """One client id: its connection, if it is there, and the QoS 2 messages it has not released.
 
     ``received``: packet id → the chunk that is not settled yet, or None once the message is taken.
+    ``subscriptions``: the topic filters that were granted, for which nothing is ever sent.
     """
 
-    __slots__ = ("clientid", "conn", "expires_at", "expiry", "received")
+    __slots__ = ("clientid", "conn", "expires_at", "expiry", "received", "subscriptions")
 
     def __init__(self, clientid: str) -> None:
         self.clientid = clientid
@@ -24,6 +27,7 @@ class Session:
         self.expiry = 0.0
         self.expires_at = 0.0
         self.received: dict[bytes, Chunk | None] = {}
+        self.subscriptions: frozenset[str] = _NONE
 
 
 class Sessions:

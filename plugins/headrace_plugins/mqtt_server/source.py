@@ -12,12 +12,13 @@ from headrace import Ack, Batch, Event, NotConnected, Offer, Source
 from headrace_plugins._mqtt import codec, framing
 from headrace_plugins._mqtt.clientevents import wanted
 from headrace_plugins._mqtt.intake import Intake
+from headrace_plugins._mqtt.properties import encode_properties
 from headrace_plugins.mqtt_server import records
 from headrace_plugins.mqtt_server.config import MqttServerConfig
 from headrace_plugins.mqtt_server.connection import Connection
 from headrace_plugins.mqtt_server.listeners import LINGER, Listener
 from headrace_plugins.mqtt_server.login import Login
-from headrace_plugins.mqtt_server.rates import Rate
+from headrace_plugins.mqtt_server.rates import Crowd, Rate
 from headrace_plugins.mqtt_server.sessions import Sessions
 from headrace_plugins.mqtt_server.wire import Wire
 
@@ -39,7 +40,8 @@ class MqttServer(Source[MqttServerConfig]):
 
     @classmethod
     def offers(cls, config: MqttServerConfig) -> Offer:
-        return Offer(records.MESSAGE, events=records.EVENTS)
+        events = records.EVENTS if config.subscriptions == "refuse" else records.EVENTS | records.SUBSCRIPTIONS
+        return Offer(records.MESSAGE, events=events)
 
     async def open(self) -> None:
         if self._listeners:
@@ -58,6 +60,9 @@ class MqttServer(Source[MqttServerConfig]):
         """Connections that are not read for a while, for having sent more than `client_rate`."""
         self._connect_rate = Rate(config.connect_rate, self.tick) if config.connect_rate else None
         self._connections: set[Wire] = set()
+        self._addresses = Crowd(config.max_per_address)
+        self.users = Crowd(config.max_per_user)
+        self.refuses_retained = config.retained == "refuse"
         self.events = wanted(self.ctx.filters)
         """Names of the events that a rule reads."""
         self.ctx.metrics.gauge("connections", lambda: len(self._connections))
@@ -120,14 +125,17 @@ class MqttServer(Source[MqttServerConfig]):
 
     def add(self, conn: Wire) -> bool:
         """Count a connection in. False if there are too many."""
-        if len(self._connections) >= self.config.max_connections:
+        full = len(self._connections) >= self.config.max_connections
+        if full or not self._addresses.enter(conn.peer.host):
             self.ctx.metrics.add("connections.refused")
             return False
         self._connections.add(conn)
         return True
 
     def remove(self, conn: Wire) -> None:
-        self._connections.discard(conn)
+        if conn in self._connections:
+            self._connections.remove(conn)
+            self._addresses.leave(conn.peer.host)
 
     def drop(self, reason: str, n: int = 1) -> None:
         """Count events that are gone for good."""
@@ -151,14 +159,13 @@ class MqttServer(Source[MqttServerConfig]):
             "Maximum-Packet-Size": config.max_packet,
             "Topic-Alias-Maximum": config.topic_aliases,
             "Session-Expiry-Interval": expiry,
-            "Retain-Available": 0,
-            "Wildcard-Subscription-Available": 0,
-            "Subscription-Identifier-Available": 0,
             "Shared-Subscription-Available": 0,
         }
+        if self.refuses_retained:
+            properties["Retain-Available"] = 0
         if assigned:  # Mosquitto's clients take it for an error beside one of their own
             properties["Assigned-Client-Identifier"] = connect.clientid
-        return framing.encode_packet(framing.CONNACK, bytes((present, 0)), codec.encode_properties(properties))
+        return framing.encode_packet(framing.CONNACK, bytes((present, 0)), encode_properties(properties))
 
     def emit(self, conn: Connection, name: str, columns: Callable[[], dict[str, Any]]) -> None:
         """Hand on an event of a client with columns of its own, if a rule reads such."""

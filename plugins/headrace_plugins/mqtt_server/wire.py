@@ -35,6 +35,7 @@ class Wire(ABC, asyncio.BufferedProtocol):
         "server",
         "stopped",
         "transport",
+        "v5",
     )
 
     def __init__(self, server: MqttServer, origin: Origin | None = None) -> None:
@@ -46,6 +47,8 @@ class Wire(ABC, asyncio.BufferedProtocol):
         self.closed = False
         self.stopped = False
         """Not reading now."""
+        self.v5 = False
+        """It speaks MQTT 5."""
         self.reason = ""
         """Why it was closed."""
         self.now = 0
@@ -153,6 +156,8 @@ class Wire(ABC, asyncio.BufferedProtocol):
         while begun < pos < size:
             begun = pos
             for header, start, end in framing.frames(data, largest, pos):
+                if start - pos > 2 and not data[start - 1] and self.v5:
+                    raise ProtocolError("a length has more bytes than it needs")
                 if not self.packet(header, data, start, end):
                     return pos
                 pos = end

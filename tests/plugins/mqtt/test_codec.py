@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace_plugins._mqtt import codec, framing
+from headrace_plugins._mqtt import properties as properties_of
 from headrace_plugins._mqtt.framing import ProtocolError
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
@@ -33,7 +34,7 @@ def publish(topic, payload, qos, id, found, v5):
         0x30 | qos << 1,
         framing.encode_string(topic),
         id.to_bytes(2, "big") if qos else b"",
-        codec.encode_properties(found) if v5 else b"",
+        properties_of.encode_properties(found) if v5 else b"",
         payload,
     )
 
@@ -54,7 +55,7 @@ def test_a_publish_reads_back(topic, payload, qos, id, found, v5):
     (ping, (header, start, end)) = framing.frames(data)
     assert ping == (0xC0, 2, 2)
     assert end == len(data) - 1
-    got = codec.decode_publish(data, header, start, end, v5, codec.Topics(), codec.IN_DELIVERY)
+    got = codec.decode_publish(data, header, start, end, v5, codec.Topics(), properties_of.IN_DELIVERY)
     assert got == (topic, payload, id.to_bytes(2, "big") if qos else b"", found if v5 else {})
 
 
@@ -84,8 +85,8 @@ def test_the_quick_way_reads_plain_packets_of_any_length(v5):
 
 @given(properties)
 def test_properties_read_back(found):
-    data = codec.encode_properties(found)
-    assert codec.decode_properties(data, 0, len(data), codec.IN_DELIVERY) == (found, len(data))
+    data = properties_of.encode_properties(found)
+    assert properties_of.decode_properties(data, 0, len(data), properties_of.IN_DELIVERY) == (found, len(data))
 
 
 @given(st.lists(publishes, max_size=5), st.data())
@@ -123,7 +124,7 @@ def test_broken_packets_raise_nothing_but_protocol_errors(packet, changes, cut, 
         lambda start, end: codec.decode_connect(data, start, end),
         lambda start, end: codec.decode_subscribe(data, start, end, v5),
         lambda start, end: codec.decode_unsubscribe(data, start, end, v5),
-        lambda start, end: codec.decode_properties(data, start, end, codec.IN_DISCONNECT),
+        lambda start, end: properties_of.decode_properties(data, start, end, properties_of.IN_DISCONNECT),
     )
     try:
         frames = list(framing.frames(data, 1000))
@@ -155,7 +156,9 @@ def test_a_connect_reads_back(version, clientid, clean, keepalive, username, pas
         + bytes((version, flags))
         + keepalive.to_bytes(2, "big")
     )
-    data = framing.encode_packet(0x10, head, codec.encode_properties({"Receive-Maximum": 5}) if v5 else b"", *body)
+    data = framing.encode_packet(
+        0x10, head, properties_of.encode_properties({"Receive-Maximum": 5}) if v5 else b"", *body
+    )
     ((_, start, end),) = framing.frames(data)
     assert codec.decode_connect(data, start, end) == codec.Connect(
         version,

@@ -10,8 +10,8 @@ import pytest
 
 from headrace import NotConnected
 from headrace.testing.context import make_context
-from headrace_plugins._mqtt.codec import encode_properties
 from headrace_plugins._mqtt.framing import encode_packet, encode_string
+from headrace_plugins._mqtt.properties import encode_properties
 from headrace_plugins.mqtt import client, source
 from headrace_plugins.mqtt.source import Mqtt
 from headrace_plugins.mqtt.subscriptions import identifier

@@ -13,8 +13,8 @@ import pytest
 from headrace import Ack, Batch, Event
 from headrace.testing.context import make_context
 from headrace.testing.models import check_offer
-from headrace_plugins._mqtt.codec import encode_properties
 from headrace_plugins._mqtt.framing import encode_packet, encode_string
+from headrace_plugins._mqtt.properties import encode_properties
 from headrace_plugins.mqtt_server.source import MqttServer
 
 

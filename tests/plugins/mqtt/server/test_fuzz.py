@@ -19,7 +19,7 @@ from headrace_plugins.mqtt_server.proxied import BadHeader, read_origin
 from headrace_plugins.mqtt_server.source import MqttServer
 from headrace_plugins.mqtt_server.websocket import WebSocket
 
-REASONS = {0x81, 0x82, 0x8B, 0x8E, 0x90, 0x93, 0x94, 0x95, 0x97}
+REASONS = {0x81, 0x82, 0x8B, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x97, 0x9A, 0x9E}
 """What a connection may be ended with."""
 MAX_BUFFER = 1 << 16
 MAX_READ = 60_000
@@ -182,7 +182,10 @@ async def test_mutated_packets(server, version, framed):
 async def test_packets_together_mean_what_they_mean_alone(version):
     """Those that come in one read may go the quick way; one by one, none does."""
     rng = random.Random(version)
-    kinds = [*corpus(version)[2:-1], *[encode_packet(0x32, encode_string("t/1"), b"\0\x07", b"\0" * (version == 5))] * 4]
+    kinds = [
+        *corpus(version)[2:-1],
+        *[encode_packet(0x32, encode_string("t/1"), b"\0\x07", b"\0" * (version == 5))] * 4,
+    ]
     for _ in range(300):
         packets = [connect(version), *rng.choices(kinds, k=rng.randrange(1, 12))]
         if rng.random() < 0.3:

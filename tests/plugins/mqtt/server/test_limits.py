@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from headrace_plugins._mqtt.framing import encode_packet, encode_string
 from headrace_plugins.mqtt_server.sessions import Sessions
 
@@ -122,6 +124,49 @@ async def test_too_many_connections_are_closed_at_once(serve, join, dial):
     assert await third.packet() == b""
     assert endpoint.counters["connections.refused"] == 1
     assert endpoint.counters["connections"] == 2
+
+
+async def test_connections_of_one_address_are_limited(serve, join, dial):
+    endpoint = await serve(
+        listeners=[{"listen": "127.0.0.1:0"}, {"listen": "127.0.0.1:0", "proxy_protocol": True}], max_per_address=2
+    )
+    first = await join(endpoint, "a")
+    await join(endpoint, "b")
+    third = await dial(endpoint)
+    assert await third.packet() == b""
+    assert endpoint.counters["connections.refused"] == 1
+    endpoint.at = 1
+    elsewhere = await dial(endpoint)
+    elsewhere.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 1883\r\n")
+    elsewhere.connect("c")
+    assert await elsewhere.packet() == b"\x20\x02\x00\x00"
+    first.close()
+    await endpoint.until(lambda: endpoint.counters["connections"] == 2)
+    endpoint.at = 0
+    await join(endpoint, "d")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_connections_of_one_user_are_limited(serve, join, dial, version):
+    endpoint = await serve(max_per_user=2, filters=("$events/client_connack",))
+    endpoint.start()
+    ann = {"version": version, "user": ("ann", b"")}
+    first = await join(endpoint, "a", **ann)
+    await join(endpoint, "b", **ann)
+    third = await dial(endpoint)
+    third.connect("c", **ann)
+    assert await third.packet() == (b"\x20\x03\x00\x97\x00" if version == 5 else b"\x20\x02\x00\x03")
+    assert await third.packet() == b""
+    assert endpoint.counters["connections.refused"] == 1
+    await join(endpoint, "b", **ann)  # the same device again, which takes its own place
+    await join(endpoint, "d", version=version, user=("ben", b""))
+    await join(endpoint, "e", version=version)
+    first.close()
+    await endpoint.until(lambda: endpoint.counters["connections"] == 3)
+    await join(endpoint, "c", **ann)
+    codes = [event["reason_code"] for event in await endpoint.arrived(7)]
+    assert codes[2] == ("quota_exceeded" if version == 5 else "server_unavaliable")
+    assert len(set(codes)) == 2
 
 
 async def test_a_device_that_reads_no_answers_is_cut_off(serve, join):

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from headrace import passwords
+
 CLIENTS = ("$events/client_connected", "$events/client_disconnected")
 
 
@@ -93,6 +95,36 @@ async def test_takeover_closes_the_older_connection(serve, join, version):
 
 
 @pytest.mark.parametrize("version", [4, 5])
+async def test_of_many_that_come_at_once_under_one_client_id_one_stays(serve, dial, tmp_path, version):
+    users = tmp_path / "users"
+    users.write_text(
+        "ann:" + passwords.hash_password(b"secret") + "\n"
+    )  # checked in a thread, so they wait side by side
+    endpoint = await serve(filters=(*CLIENTS, "t/#", "w/#"), users=users)
+    endpoint.start()
+    devices = [await dial(endpoint) for _ in range(12)]
+    for n, device in enumerate(devices):
+        will = ("w/1", b"gone", 0, False, {})
+        device.connect("same", version, clean=n % 2 == 0, user=("ann", b"secret"), will=will)
+        device.publish("t/1", b"%d" % n, qos=2 if n % 3 else 1, id=1)
+
+    def came() -> int:
+        return sum(event["event"] == "client.connected" for event in endpoint.events)
+
+    await endpoint.until(lambda: came() == 12 and endpoint.counters["connections"] == 1)
+    (last,) = endpoint.source._connections
+    names = [event["event"] for event in endpoint.events if event["event"] != "message.publish"]
+    assert names == ["client.connected", "client.disconnected"] * (len(names) // 2) + ["client.connected"]
+    reasons = {event["reason"] for event in endpoint.events if event["event"] == "client.disconnected"}
+    assert reasons <= {"takenover"}
+    wills = sum(event.get("topic") == "w/1" for event in endpoint.events)
+    assert wills == len(names) // 2, "each that was thrown out leaves its will"
+    assert endpoint.source.sessions.get("same").conn is last
+    assert endpoint.source.unread == 0
+    assert endpoint.source.intake.held == 0
+
+
+@pytest.mark.parametrize("version", [4, 5])
 async def test_silence_beyond_the_keepalive_ends_a_connection(serve, join, version):
     endpoint = await serve(filters=CLIENTS)
     endpoint.start()
@@ -132,7 +164,7 @@ async def test_who_says_nothing_is_closed(serve, dial):
 
 
 async def test_a_will_is_published_when_the_device_dies(serve, join):
-    endpoint = await serve()
+    endpoint = await serve(retained="take")
     endpoint.start()
     device = await join(endpoint, version=5, will=("w/1", b"gone", 1, True, {"Content-Type": "text/plain"}))
     device.close()
