@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LARGE = 1 << 16
 """Smaller requests are out as soon as they are written."""
 _SHOWN = 256
@@ -49,6 +51,14 @@ class Connection(asyncio.Protocol):
 
     def _start_over(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        # a sloppy answer is an answer: if we did not understand it, its event would come again and again
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_version=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
         self._held = b""
         self._next_answer()
 
@@ -174,12 +184,13 @@ class Connection(asyncio.Protocol):
     def _answer_to_head(self, data: bytes) -> bytes:
         """An answer to HEAD ends with its headers, whatever they say of a body. Returns what follows it."""
         while data and self.sent and self.sent[0].data.startswith(b"HEAD "):
-            head, end, data = (self._held + data).partition(b"\r\n\r\n")
+            held, self._held = self._held + data, b""
+            end = _HEAD_END.search(held)
             if not end:
-                self._held, self._open = head, True
+                self._held, self._open = held, True
                 return b""
-            self._held = b""
-            self._parser.feed_data(head + end)
+            data = held[end.end() :]
+            self._parser.feed_data(held[: end.end()])
             if self._open:
                 self.on_message_complete()
                 self._start_over()

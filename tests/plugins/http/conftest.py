@@ -1,6 +1,6 @@
 """A server that misbehaves as it is told, and a sink that talks to it.
 
-Every test runs on asyncio's loop and uvloop, but for the probes, which are of the whole pipeline.
+Every test runs on asyncio's loop and uvloop, but for the probes and their like, which are of the whole pipeline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from headrace_plugins.http import HttpConnector, HttpSink
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return {"uvloop": both["uvloop"]} if item.path.stem == "test_probes" else both
+    whole = ("test_probes", "test_answers", "test_strange")
+    return {"uvloop": both["uvloop"]} if item.path.stem in whole else both
 
 
 @dataclass
