@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,31 +18,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from headrace import Ack, Batch, ComponentConfig, Event, Source, hookimpl
+from feeding import feeding
+from headrace import Event
 from headrace.testing.context import make_event
 from headrace.testing.pipelines import run_pipeline
 
 KEYS = ("a", "b", "c")
 TIMEOUT = 0.15
-
-
-def feeding(queue: asyncio.Queue[list[Event]]) -> ModuleType:
-    """A plugin whose source reads from the queue."""
-
-    class Feeding(Source[ComponentConfig]):
-        """Reads what the game publishes."""
-
-        name = "feeding"
-
-        async def read(self) -> tuple[Batch, Ack]:
-            return await queue.get(), lambda error: None
-
-    def register_sources() -> list[type[Feeding]]:
-        return [Feeding]
-
-    module = ModuleType("feeding")
-    module.register_sources = hookimpl(register_sources)  # type: ignore[attr-defined]
-    return module
 
 
 def faults(server: Any) -> dict[str, tuple[Any, bool]]:
