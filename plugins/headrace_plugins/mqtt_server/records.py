@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-from headrace import Event, new_id, now_ms
+from headrace import UNDEFINED, Event, new_id, now_ms
 from headrace_plugins._mqtt.codec import Connect, Will
 from headrace_plugins._mqtt.messages import COLUMNS, message
 from headrace_plugins._mqtt.properties import pub_props
@@ -104,10 +104,12 @@ def _common_name(certificate: dict[str, Any] | None) -> str | None:
 
 def common(clientid: str, username: str | None, peer: Peer) -> dict[str, Any]:
     """The columns of ``message.publish`` that all messages of a connection share."""
-    columns = {"clientid": clientid}
-    if username is not None:
-        columns["username"] = username
-    return columns | {"peerhost": peer.host, "peername": peer.name}
+    return {
+        "clientid": clientid,
+        "username": UNDEFINED if username is None else username,  # there for SELECT *, as in EMQX
+        "peerhost": peer.host,
+        "peername": peer.name,
+    }
 
 
 def will_message(will: Will, base: dict[str, Any]) -> Event:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import paho.mqtt.client as paho
 import pytest
 
+from headrace import UNDEFINED
+
 
 @contextmanager
 def device(port: int, version: int, clientid: str = "dev1") -> Iterator[paho.Client]:
@@ -44,6 +46,7 @@ async def test_every_version_and_qos_arrives_once_in_order(serve, version, qos):
         "event": "message.publish",
         "id": event.id,
         "clientid": "dev1",
+        "username": UNDEFINED,
         "topic": "t/1",
         "payload": '{"n": 0}',
         "qos": qos,
