@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from headrace_plugins._files import replace_file
+from headrace_plugins.presence.journal import Journal
 
 __all__ = ["Device", "Devices"]
 
@@ -64,45 +65,31 @@ class Device:
 class Devices:
     """All devices by name. With a path, each change is a line at the end of that file; the last line of a device holds.
 
-    A change that was written survives the end of the process.
+    A line is on its way to the file when ``write`` returns, and there soon after: see ``Journal``.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.all: dict[str, Device] = {}
-        self._path = path
-        self._lines = 0
-        self._torn = False
-        if path is not None and path.exists():
-            self._load(path)
-
-    def _load(self, path: Path) -> None:
-        data = path.read_bytes()
-        self._torn = bool(data) and not data.endswith(b"\n")  # by a crash
-        for line in data.splitlines():
-            self._lines += 1
+        self._journal = Journal.of(path) if path is not None else None
+        for line in self._journal.read() if self._journal is not None else ():
             try:
                 device = Device.of(json.loads(line))
             except (ValueError, TypeError, IndexError):
-                continue  # the torn one
+                continue  # torn by a crash
             self.all[device.name] = device
 
-    def write(self, changed: list[Device]) -> None:
-        """Keep what these devices are now. OSError if that does not work."""
-        if self._path is None or not changed:
+    def write(self, changed: Iterable[Device]) -> None:
+        """Keep what these devices are now."""
+        if self._journal is None:
             return
-        text = "".join(json.dumps(device.record) + "\n" for device in changed)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            if self._torn:
-                file.write("\n")
-                self._torn = False
-            file.write(text)
+        lines = {}
         for device in changed:
+            lines[device.name] = json.dumps(device.record) + "\n"
             device.written = device.seen
-        self._lines += len(changed)
-        if self._lines > 2 * len(self.all) + 1000:
-            self._shrink(self._path)
+        if lines or self.problem:
+            self._journal.add(lines, 2 * len(self.all) + 1000)
 
-    def _shrink(self, path: Path) -> None:
-        replace_file(path, "".join(json.dumps(device.record) + "\n" for device in self.all.values()))
-        self._lines = len(self.all)
+    @property
+    def problem(self) -> str | None:
+        """Why changes are not in the file, if they are not."""
+        return self._journal.problem if self._journal is not None else None

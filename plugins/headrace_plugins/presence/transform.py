@@ -190,6 +190,9 @@ class Presence(Transform[PresenceConfig]):
         return max(device.seen, self._since) + self._silent
 
     def due(self, now: int) -> Sequence[Event]:
+        if problem := self._devices().problem:
+            self.ctx.status.error(f"what is known of devices is not kept: {problem}")
+            self._devices().write(())  # try again
         self._fall_silent(now)
         devices = self._devices()
         events = []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 
 import pytest
 from pydantic import ValidationError
@@ -12,6 +15,7 @@ from headrace.testing import make_context
 from headrace.testing.contracts import TransformContract
 from headrace.testing.pipelines import run_pipeline
 from headrace_plugins.presence import Presence, transform
+from headrace_plugins.presence.journal import Journal
 
 T0 = 1_800_000_000_000
 
@@ -210,6 +214,7 @@ def test_a_torn_line_is_passed_over(follow, tmp_path):
     f.client(0, "connected")
     f.told(0)
     file = tmp_path / "presence" / "rule.jsonl"
+    Journal.of(file).read()
     with file.open("a") as end:
         end.write('["d2", tr')
     f.restart()
@@ -220,11 +225,64 @@ def test_a_torn_line_is_passed_over(follow, tmp_path):
     assert set(f.transform._known.all) == {"d1"}
 
 
+def test_nothing_is_written_where_events_pass(follow, monkeypatch):
+    threads = set()
+    append = Journal._append
+
+    def seen(journal, lines):
+        threads.add(threading.current_thread())
+        append(journal, lines)
+
+    monkeypatch.setattr(Journal, "_append", seen)
+    f = follow()
+    f.client(0, "connected")
+    f.told(0)
+    f.restart()
+    assert f.told(1) == []
+    assert threads
+    assert threading.current_thread() not in threads
+
+
+def test_a_disk_that_fails_loses_nothing(follow, tmp_path):
+    (tmp_path / "presence").write_text("in the way")
+    f = follow()
+    f.client(0, "connected")
+    f.client(0, "connected", "d2")
+    assert len(f.told(0)) == 2, "events go on"
+    journal = Journal.of(tmp_path / "presence" / "rule.jsonl")
+    with journal._changed:
+        journal._changed.wait_for(lambda: not journal._busy)
+    f.told(1)
+    assert "not kept" in str(f.transform.ctx.status.last_error)
+    (tmp_path / "presence").unlink()
+    f.told(2)
+    f.restart()
+    assert f.told(3) == []
+    assert set(f.transform._known.all) == {"d1", "d2"}
+
+
+def test_a_process_that_ends_leaves_nothing_unwritten(tmp_path):
+    program = """
+import sys, pathlib
+from headrace_plugins.presence.journal import Journal
+journal = Journal.of(pathlib.Path(sys.argv[1]))
+journal.read()
+for n in range(5000):
+    journal.add({f"d{n % 100}": f'["d{n % 100}", {n}]\\n'}, 300)
+"""
+    file = tmp_path / "presence" / "rule.jsonl"
+    subprocess.run([sys.executable, "-c", program, file], check=True)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) <= 400
+    assert dict(lines) == {f"d{n}": 4900 + n for n in range(100)}
+
+
 def test_the_file_does_not_grow_without_end(follow, tmp_path):
     f = follow()
     for second in range(2000):
         f.client(second, "disconnected" if second % 2 else "connected")
         f.told(second)
+    Journal.of(tmp_path / "presence" / "rule.jsonl").read()
     assert len((tmp_path / "presence" / "rule.jsonl").read_text().splitlines()) < 1100
 
 
