@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from headrace.topics import event_topics, matches
 
-__all__ = ["wanted"]
+__all__ = ["NAMES", "wanted"]
 
 NAMES = (
     "client.connected",

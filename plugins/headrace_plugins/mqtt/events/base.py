@@ -10,7 +10,7 @@ import orjson
 
 from headrace import Event, new_id
 
-__all__ = ["Adapter", "Derived", "Made", "object_of", "whole"]
+__all__ = ["Adapter", "Derived", "Made", "address_of", "object_of", "whole"]
 
 
 class Made(NamedTuple):
@@ -81,3 +81,13 @@ def object_of(payload: bytes) -> dict[str, Any]:
 def whole(value: Any) -> int | None:
     """A whole number above 0, or nothing."""
     return value if type(value) is int and value > 0 else None
+
+
+def address_of(address: Any) -> dict[str, str]:
+    """``peerhost``, and ``peername`` if the port is there: EMQX often gives the address alone."""
+    if not isinstance(address, str):
+        return {}
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+        return {"peerhost": host.removeprefix("[").removesuffix("]"), "peername": address}
+    return {"peerhost": address}

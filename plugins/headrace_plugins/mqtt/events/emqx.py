@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from headrace_plugins.mqtt.events.base import Adapter, Made, object_of, whole
+from headrace_plugins.mqtt.events.base import Adapter, Made, address_of, object_of, whole
 
 _NAMES = {
     "connected": "client.connected",
@@ -34,8 +34,8 @@ class Emqx(Adapter):
         found = object_of(payload)
         if name is None or levels[:2] != ["$SYS", "brokers"] or levels[3:4] != ["clients"] or "clientid" not in found:
             return
-        columns: dict[str, Any] = {key: found[key] for key in _SAME if key in found}
-        columns |= {"node": levels[2], **_address(found.get("ipaddress"))}
+        columns: dict[str, Any] = {key: found[key] for key in _SAME if found.get(key, "undefined") != "undefined"}
+        columns |= {"node": levels[2], **address_of(found.get("ipaddress"))}
         if "clean_session" in found:
             columns["clean_start"] = found["clean_session"]
         if name.startswith("session."):
@@ -43,13 +43,3 @@ class Emqx(Adapter):
             columns |= {"topic": found.get("topic"), "qos": options.get("qos")}
             columns["sub_props" if name.endswith(".subscribed") else "unsub_props"] = options.get("sub_props", {})
         yield Made(name, columns, whole(found.get("ts")))
-
-
-def _address(address: Any) -> dict[str, str]:
-    """EMQX gives the address alone, RMQTT with its port."""
-    if not isinstance(address, str):
-        return {}
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
-        return {"peerhost": host.removeprefix("[").removesuffix("]"), "peername": address}
-    return {"peerhost": address}

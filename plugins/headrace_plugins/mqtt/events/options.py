@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from headrace import ComponentConfig
-from headrace.topics import TopicFilter
+from headrace.topics import TopicFilter, TopicFilters
 from headrace_plugins.mqtt.clientid import parse_mapping
 
 
@@ -49,6 +49,12 @@ class EventsOptions(ComponentConfig):
         description="emqx, nanomq: the broker's own topics of clients; mosquitto: its log topics; will: what devices "
         "say of themselves."
     )
+    republished: TopicFilters = Field(
+        (),
+        description="emqx: topics to which a rule of EMQX publishes its events again (`SELECT * FROM "
+        '"$events/client/connected"`); read instead of its `$SYS` topics.',
+        examples=[["evt/#"]],
+    )
     status: tuple[StatusTopic, ...] = Field(
         COMMON,
         description="will: the topics where devices say it; default: those of Tasmota, Zigbee2MQTT, Shelly and Homie, "
@@ -66,7 +72,9 @@ class EventsOptions(ComponentConfig):
         return {"source": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _of_will(self) -> EventsOptions:
+    def _belong(self) -> EventsOptions:
+        if self.source != "emqx" and self.republished:
+            raise ValueError("`republished` is for `source: emqx`")
         if self.source != "will" and {"status", "snapshots"} & self.model_fields_set:
             raise ValueError("`status` and `snapshots` are for `source: will`")
         return self

@@ -87,6 +87,71 @@ def test_emqx_tells_who_goes_and_who_subscribes():
     assert (event["event"], event["topic"]) == ("session.unsubscribed", "t/#")
 
 
+REPUBLISHED = {"source": "emqx", "republished": ["evt/#", "$event/#"]}
+RULE_ENGINE = {  # EMQX 5: SELECT * FROM "$events/client_disconnected", republished with the payload ${.}
+    "event": "client.disconnected",
+    "reason": "tcp_closed",
+    "clientid": "d1",
+    "username": "undefined",
+    "peername": "10.0.0.7:5066",
+    "sockname": "10.0.0.1:1883",
+    "proto_name": "MQTT",
+    "proto_ver": 5,
+    "disconn_props": {},
+    "connected_at": 1795485538000,
+    "disconnected_at": 1795485539000,
+    "timestamp": 1795485539001,
+    "node": "emqx@127.0.0.1",
+    "client_attrs": {},
+    "metadata": {"rule_id": "r1"},
+}
+
+
+def test_what_a_rule_of_emqx_publishes_again_is_taken_as_it_is():
+    (event,) = events(REPUBLISHED, "evt/client.disconnected/d1", RULE_ENGINE)
+    left_out = ("metadata", "username", "node")
+    assert event == {key: value for key, value in RULE_ENGINE.items() if key not in left_out} | {
+        "peerhost": "10.0.0.7",
+        "event_source": "emqx",
+        "confidence": "fact",
+    }
+    allowed = {"event": "client.check_authz_complete", "clientid": "d1", "action": "subscribe", "result": "allow"}
+    (event,) = events(REPUBLISHED, "evt/x", allowed, wanted=frozenset(("client.check_authz_complete",)))
+    assert (event["action"], event["result"], event["timestamp"]) == ("subscribe", "allow", NOW)
+
+
+def test_the_event_topics_of_emqx_4_name_the_event():
+    old = {"clientid": "d1", "topic": "t/#", "qos": 1, "ts": 5}
+    (event,) = events(REPUBLISHED, "$event/client_subscribed", old)
+    assert (event["event"], event["topic"], event["qos"]) == ("session.subscribed", "t/#", 1)
+    (event,) = events(REPUBLISHED, "$event/client_connected", {"clientid": "d1"})
+    assert event["event"] == "client.connected"
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        ("evt/x", b"{"),
+        ("evt/x", {"event": "client.connected"}),
+        ("evt/x", {"event": "client.connected", "clientid": "headrace-own"}),
+        ("evt/x", {"event": "message.publish", "clientid": "d1", "topic": "t/1"}),
+        ("evt/x", {"event": ["client.connected"], "clientid": "d1"}),
+        ("evt/x", {"clientid": "d1"}),
+        ("t/x", RULE_ENGINE),
+    ],
+)
+def test_what_else_is_on_those_topics_is_no_event(topic, payload):
+    assert events(REPUBLISHED, topic, payload) == []
+
+
+def test_republished_events_are_subscribed_to_instead_of_sys_topics():
+    adapter = adapter_of(EventsOptions.model_validate(REPUBLISHED))
+    assert adapter.filters(frozenset(("client.connected",))) == ["evt/#", "$event/#"]
+    assert adapter.filters(frozenset()) == []
+    with pytest.raises(ValidationError, match="source: emqx"):
+        EventsOptions.model_validate({"source": "will", "republished": ["evt/#"]})
+
+
 def test_rmqtt_is_emqx_with_a_port():
     payload = {
         "node": 1,
