@@ -65,7 +65,7 @@ class HttpConnectorConfig(ComponentConfig):
     headers: Headers = Field(default_factory=dict, description="Headers of every request; templates.")
     auth: AuthOptions | None = Field(None, description="Who we are: one of basic, bearer, api_key and oauth2.")
     tls: TlsOptions = Field(default_factory=TlsOptions, description="Certificates for https.")
-    pool_size: int = Field(32, ge=1, le=10_000, description="Connections at most; they are opened as needed.")
+    pool_size: int = Field(100, ge=1, le=10_000, description="Connections at most; they are opened as needed.")
     pool_type: Literal["random", "hash"] = Field(
         "random",
         description="random: any connection with room; hash: events of one client id, or topic, over one connection.",
