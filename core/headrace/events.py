@@ -114,7 +114,7 @@ class Event:
             try:
                 value = _decode_json(self.columns["payload"])
             except (KeyError, TypeError, ValueError, RecursionError) as exc:
-                value = ValueError(f"the payload is not JSON: {exc}")
+                value = ValueError(f"the payload is not JSON: {exc if self.columns.get('payload') else 'it is empty'}")
             self._json = value
         if type(value) is ValueError:
             raise value

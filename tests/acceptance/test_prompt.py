@@ -118,6 +118,25 @@ def test_a_query_goes_on_until_it_is_whole(terminal: Callable[..., Terminal]) ->
     assert "expected ',' or FROM" in prompt.ask("")
 
 
+def test_a_line_that_begins_no_query_goes_on_with_the_one_before(terminal: Callable[..., Terminal]) -> None:
+    prompt = terminal()
+    assert "found WHERE, expected SELECT or FOREACH" in prompt.ask("WHERE qos = 0")
+    assert prompt.ask('SELECT topic FROM "t/#"') == '{"topic":"t/1"}\n'
+    assert prompt.ask("WHERE qos = 0;") == '{"topic":"t/1"}\n'
+    assert "no row: WHERE is false" in prompt.ask("AND qos = 1")
+    assert "found nonsense, expected SELECT or FOREACH" in prompt.ask("nonsense")
+
+
+def test_what_people_type_at_other_prompts_is_understood(terminal: Callable[..., Terminal]) -> None:
+    prompt = terminal()
+    assert "\\payload TEXT" in prompt.ask("help")
+    assert prompt.ask('SELECT qos FROM "t/#" ;') == '{"qos":0}\n'
+    assert prompt.ask("\\payload a;") == ""
+    assert prompt.ask("\\payload") == "a;\n"
+    prompt.type("exit\n")
+    assert prompt.process.wait(PATIENCE) == 0
+
+
 def test_ctrl_c_takes_back_a_line(terminal: Callable[..., Terminal]) -> None:
     prompt = terminal()
     prompt.type("SELECT nonsense")
@@ -154,6 +173,7 @@ def test_steps_code_and_help_on_demand(terminal: Callable[..., Terminal]) -> Non
         ("SELECT publish_rec", "publish_received_at"),
         ("SELECT payload.te", "payload.temp"),
         ('SELECT * FROM "$events/client/conne', "$events/client/connected"),
+        ("\\event client.disc", "client.disconnected"),
         ("\\pay", "\\payload"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.message import columns_of, message
-from headrace.cli.query import Language
+from headrace.cli.query import Language, Tried
 from headrace.config import InvalidConfig
 from headrace.config.paths import user_state
 from headrace.errors import HeadraceError
@@ -24,7 +24,8 @@ REMEMBERED = 1000
 BREAKS = " \t\n()[],=<>!+*\"'"
 """What ends a word that completion looks at."""
 WELCOME = """\
-A query is run when its line is whole; an unfinished one goes on in the next line. \\help tells more, \\quit ends it.
+A query is run when its line is whole; an unfinished one goes on in the next line, and WHERE may follow in a line of
+its own. \\help tells more, \\quit ends it.
 """
 HELP = """\
   \\topic TOPIC      publish to another topic
@@ -47,6 +48,7 @@ class Prompt:
         self._language = language
         self._args = args
         self._explains = False
+        self._query = ""
         self._code = ""
         self._functions = language.functions()
         self._commands: dict[str, Callable[[str], None]] = {
@@ -68,7 +70,7 @@ class Prompt:
             while True:
                 try:
                     line = self._line(f"{self._language.name}> ")
-                    if line in ("\\quit", "\\q"):
+                    if line in ("\\quit", "\\q", "quit", "exit"):
                         return 0
                     if line:
                         self._take(line)
@@ -81,11 +83,15 @@ class Prompt:
                     print(exc)
 
     def _line(self, prompt: str) -> str:
-        return input(prompt).strip()
+        """A line; a query's without the semicolon that other prompts want."""
+        line = input(prompt).strip()
+        return line if line.startswith("\\") else line.removesuffix(";").rstrip()
 
     def _take(self, line: str) -> None:
+        if line in ("help", "?"):
+            line = "\\help"
         if not line.startswith("\\"):
-            self._query(line)
+            self._try(line)
             return
         name, _, text = line[1:].partition(" ")
         call = self._commands.get(name)
@@ -95,22 +101,36 @@ class Prompt:
 
     # -- queries
 
-    def _query(self, query: str) -> None:
+    def _try(self, line: str) -> None:
+        try:
+            tried = self._whole(line)
+        except InvalidConfig as exc:
+            if not self._query or (exc.problems[0].line, exc.problems[0].column) != (1, 1):
+                raise
+            try:  # it is no beginning; so it may be the end of the query before
+                tried = self._whole(f"{self._query}\n{line}")
+            except InvalidConfig:
+                raise exc from None
+        self._code = tried.transform.code
+        rows = tried.explanation.rows
+        for told in (*tried.warnings, *(tried.explanation.lines if self._explains or not rows else ())):
+            print(told)
+        for row in rows:
+            print(json_bytes(row).decode())
+
+    def _whole(self, query: str) -> Tried:
+        """What a query makes of the event; further lines are read until it ends."""
         while True:
             try:
                 tried = self._language.try_(query, message(self._args))
-                break
             except InvalidConfig as exc:
                 more = _unfinished(query, exc) and self._line(f"{'...':>{len(self._language.name)}}> ")
                 if not more:
                     raise
                 query += f"\n{more}"
-        self._code = tried.transform.code
-        rows = tried.explanation.rows
-        for line in (*tried.warnings, *(tried.explanation.lines if self._explains or not rows else ())):
-            print(line)
-        for row in rows:
-            print(json_bytes(row).decode())
+            else:
+                self._query = query
+                return tried
 
     # -- commands
 
@@ -169,7 +189,7 @@ class Prompt:
             return
         yield from _beginning(text.upper(), self._language.cls.keywords)
         yield from _beginning(text, (f"{name}(" for name in self._functions))
-        yield from _beginning(text, (topic for each in samples() for topic in each.topics))
+        yield from _beginning(text, (name for each in samples() for name in (each.name, *each.topics)))
         with contextlib.suppress(HeadraceError):
             columns = self._columns()
             yield from _beginning(text, columns)
