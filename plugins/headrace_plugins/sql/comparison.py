@@ -26,15 +26,22 @@ def _coerced(a: Any, b: Any) -> tuple[Any, Any]:
     """Number against string: the string's number. Boolean or null against string: its name."""
     if isinstance(b, str | bytes):
         if is_number(a):
-            return a, number_of(b)
+            return a, _number(b, a)
         if a is None or type(a) is bool:
             return text(a), b
     elif isinstance(a, str | bytes):
         if is_number(b):
-            return number_of(a), b
+            return _number(a, b), b
         if b is None or type(b) is bool:
             return a, text(b)
     return a, b
+
+
+def _number(text: str | bytes, beside: Any) -> int | float:
+    try:
+        return number_of(text)
+    except ValueError:
+        raise ValueError(f"cannot compare {describe(beside)} with {describe(text)}, which is no number") from None
 
 
 def eq(a: Any, b: Any) -> bool:
