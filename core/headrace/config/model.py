@@ -54,6 +54,7 @@ class RetryOptions(ComponentConfig):
     )
     initial: Duration = Field(0.1, gt=0, description="Wait before the second attempt.")
     max: Duration = Field(30.0, gt=0, description="Longest wait between two attempts.")
+    max_asked: Duration = Field(300.0, ge=0, description="Longest wait a peer may ask for (Retry-After).")
     max_attempts: int = Field(
         10,
         ge=1,

@@ -53,11 +53,13 @@ class RetryPolicy:
         if isinstance(error, Backoff):
             return Failure(reason, again=True, later=True, wait=error.seconds, what="backoff")
         if isinstance(error, DeliveryError):
-            wait = min(error.retry_after or 0.0, self.options.max)
+            what: str = error.kind
+            again, later = error.kind in self._on, False
             if error.kind == "status" and error.status is not None:
                 what = f"{error.status // 100}xx"
-                return Failure(reason, self._status(error.status), False, error.status in LATER, wait, what)
-            return Failure(reason, error.kind in self._on, error.kind == "network", False, wait, error.kind)
+                again, later = self._status(error.status), error.status in LATER
+            wait = min(error.retry_after or 0.0, self.options.max_asked) if again else 0.0
+            return Failure(reason, again, error.kind == "network", later, wait, what)
         if isinstance(error, TimeoutError):
             return Failure(reason, "timeout" in self._on, what="timeout")
         if isinstance(error, OSError | NotConnected):

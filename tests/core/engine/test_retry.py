@@ -45,9 +45,10 @@ def test_501_is_retried_only_when_named() -> None:
 
 
 def test_retry_after_is_capped_by_the_longest_wait() -> None:
-    policy = RetryPolicy(RetryOptions(max="5s"))
+    policy = RetryPolicy(RetryOptions(max_asked="5s"))
     assert policy.classify(DeliveryError("x", kind="status", status=503, retry_after=2)).wait == 2
     assert policy.classify(DeliveryError("x", kind="status", status=503, retry_after=600)).wait == 5
+    assert policy.classify(DeliveryError("x", kind="status", status=404, retry_after=2)).wait == 0, "not tried again"
 
 
 def test_an_events_waits_grow_to_the_longest() -> None:

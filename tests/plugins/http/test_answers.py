@@ -102,7 +102,7 @@ sources: {{g: {{type: generate, devices: 4, rate: 5000, count: 8, payload: '{{"s
 rules: {{all: {{sql: 'SELECT clientid, payload.seq AS seq FROM "#"', to: out}}}}
 sinks:
   out: {{type: http, url: "{server.url}", pool_size: 1, pipelining: {pipelining}, timeout: 300ms,
-        retry: {{initial: 5ms, max: 50ms}}}}
+        retry: {{initial: 5ms, max: 50ms, max_asked: 100ms}}}}
 """
     async with run_pipeline(config) as running:
         status = await running.until(
