@@ -26,7 +26,7 @@ from headrace_plugins.http import HttpConnector, HttpSink
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    whole = ("test_probes", "test_answers", "test_strange")
+    whole = ("test_probes", "test_probes_delivery", "test_answers", "test_strange")
     return {"uvloop": both["uvloop"]} if item.path.stem in whole else both
 
 
@@ -73,9 +73,14 @@ class FaultServer:
     connections: int = 0
     open: int = 0
     most_open: int = 0
+    most_waiting: int = 0
+    """Requests that were read and not answered, at the most."""
+    ahead: bool = False
+    """Did a request come before the one before it was answered?"""
     tls: ssl.SSLContext | None = None
     on_connect: Callable[[asyncio.StreamWriter], Any] | None = None
     port: int = 0
+    _waiting: int = 0
 
     @staticmethod
     def answer(status: int = 200, body: bytes = b"", *fields: str, **how: Any) -> Answer:
@@ -167,7 +172,8 @@ class FaultServer:
             self._changed.set()
             reply = (self.respond and self.respond(seen)) or (self.script.pop(0) if self.script else self.default)
             if reply.wait:
-                await reply.wait()
+                await self._hold(reply.wait)
+                self.ahead = self.ahead or bool(reader._buffer)  # type: ignore[attr-defined]
             held += reply.data
             if reply.reset:
                 sock = writer.get_extra_info("socket")
@@ -181,6 +187,14 @@ class FaultServer:
                 held = b""
             if reply.close:
                 return
+
+    async def _hold(self, wait: Callable[[], Awaitable[Any]]) -> None:
+        self._waiting += 1
+        self.most_waiting = max(self.most_waiting, self._waiting)
+        try:
+            await wait()
+        finally:
+            self._waiting -= 1
 
     async def _read(self, number: int, reader: asyncio.StreamReader) -> Seen:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
