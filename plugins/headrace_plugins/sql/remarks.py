@@ -94,17 +94,42 @@ def _columns(text: str, query: Query, offers: Sequence[Offer]) -> Iterator[Found
     known = _known(query.topics, offers)
     if known is None:
         return
-    names = known | _targets(query) | _NOTHING | {name for topic in query.topics for name, _ in topic.names}
+    known |= _NOTHING | {name for topic in query.topics for name, _ in topic.names}
+    ever = known | _targets(query)
     said: set[str] = set()
-    for path in _paths(query):
-        name = path.root
-        if name in names or name in said:
-            continue
-        said.add(name)
-        if text[path.at] == '"' and not path.steps:
-            yield path.at, f"\"{name}\" is the column of that name, and there is none; a value is written '{name}'"
-        else:
-            yield path.at, f"no source of this rule has a column {name!r}{_hint(name, names - _NOTHING)}"
+    for expr, given in _in_turn(query):
+        for path in _paths(expr):
+            name = path.root
+            if name in known or name in given or name in said:
+                continue
+            said.add(name)
+            if name in ever:
+                why = "; INCASE is asked before DO" if isinstance(query, Foreach) and expr is query.incase else ""
+                yield path.at, f"{name!r} is undefined here: it gets its value later{why}"
+            elif text[path.at] == '"' and not path.steps:
+                yield path.at, f"\"{name}\" is the column of that name, and there is none; a value is written '{name}'"
+            else:
+                yield path.at, f"no source of this rule has a column {name!r}{_hint(name, ever - _NOTHING)}"
+
+
+def _in_turn(query: Query) -> Iterator[tuple[Expr, set[str]]]:
+    """The expressions in the order they are evaluated, each with the names that the query has given until then."""
+    given: set[str] = set()
+    yield from _fields_in_turn(query.fields, given)
+    if query.where is not None:
+        yield query.where, given
+    if isinstance(query, Foreach):
+        given.add(_element(query))
+        if query.incase is not None:
+            yield query.incase, given
+        yield from _fields_in_turn(query.do, given)
+
+
+def _fields_in_turn(fields: Iterable[Field], given: set[str]) -> Iterator[tuple[Expr, set[str]]]:
+    for field in fields:
+        if field.expr is not None:
+            yield field.expr, given
+            given |= _named([field])
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
@@ -130,17 +155,26 @@ def _known(topics: Sequence[Topic], offers: Sequence[Offer]) -> frozenset[str] |
     return known or None
 
 
-def _targets(query: Query) -> frozenset[str]:
+def _targets(query: Query) -> set[str]:
     """The names that the query itself gives to values."""
-    fields = [*query.fields, *(query.do if isinstance(query, Foreach) else ())]
-    element = {"item"} if isinstance(query, Foreach) else set()
+    if isinstance(query, Foreach):
+        return _named([*query.fields, *query.do]) | {_element(query)}
+    return _named(query.fields)
+
+
+def _named(fields: Iterable[Field]) -> set[str]:
     # a plain column keeps its name, and makes none of its own
     given = [field for field in fields if field.target is not None or not isinstance(field.expr, Path | None)]
-    return frozenset(element | {target_of(field).root for field in given})
+    return {target_of(field).root for field in given}
 
 
-def _paths(query: Query) -> Iterator[Path]:
-    for expr in _everything(query):
+def _element(query: Foreach) -> str:
+    last = query.fields[-1].target
+    return last.root if last is not None else "item"
+
+
+def _paths(*exprs: Expr) -> Iterator[Path]:
+    for expr in exprs:
         yield from sorted((node for node in walk(expr) if isinstance(node, Path)), key=lambda path: path.at)
 
 
@@ -154,7 +188,7 @@ def _everything(query: Query) -> Iterator[Expr]:
 
 
 def _indices(text: str, query: Query) -> Iterator[Found]:
-    for path in _paths(query):
+    for path in _paths(*_everything(query)):
         if any(isinstance(step, End) for step in path.steps):
             zero = _ZERO.search(text, path.at)
             yield zero.start() if zero else path.at, "there is no element 0: the first is [1], the last [-1]"

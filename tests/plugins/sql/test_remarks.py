@@ -48,6 +48,16 @@ def test_nothing_is_said_of_what_is_meant(query: str) -> None:
     ("query", "message"),
     [
         ('SELECT * FROM "other/#"', "no source of this rule gives 'other/#', so nothing is ever read from it"),
+        ('SELECT f - 32 AS g, payload.t AS f FROM "t/#"', "'f' is undefined here: it gets its value later"),
+        ('FOREACH e.list AS x, payload.l AS e DO e, x FROM "t/#"', "'e' is undefined here: it gets its value later"),
+        (
+            'FOREACH payload.l AS e DO e.v AS h INCASE h > 3 FROM "t/#"',
+            "'h' is undefined here: it gets its value later; INCASE is asked before DO",
+        ),
+        (
+            'FOREACH payload.l AS e DO e, item.x AS y FROM "t/#"',
+            "no source of this rule has a column 'item'; in the payload it is payload.item",
+        ),
         (
             'SELECT * FROM "$events/client/disconnected"',
             "no source of this rule gives '$events/client/disconnected', so nothing is ever read from it",
