@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 from headrace.config.files import expand
 from headrace.config.problems import is_reference, looks_secret, mask
 from headrace.config.show import HIDDEN
+from headrace.config.substitute import meaning
 from headrace.errors import ConfigError
 
 __all__ = ["Edit", "Replaced", "kept", "write"]
@@ -30,9 +31,15 @@ class Edit:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._files: dict[Path, CommentedMap] = {}
-        for path in dict.fromkeys(path for pattern in patterns for path in expand(pattern)):
-            tree = _yaml().load(Path(path).read_text("utf-8-sig"))
-            self._files[Path(path)] = CommentedMap() if tree is None else tree
+        self._broken: list[Path] = []
+        """Those that are no YAML now: they can be looked at and replaced, and no part of them can be changed."""
+        for path in map(Path, dict.fromkeys(path for pattern in patterns for path in expand(pattern))):
+            try:
+                tree = _yaml().load(path.read_text("utf-8-sig"))
+            except YAMLError:
+                tree = None
+                self._broken.append(path)
+            self._files[path] = CommentedMap() if tree is None else tree
         if not self._files:
             raise ConfigError("there is no file to write to: this pipeline was not started from one")
 
@@ -100,6 +107,8 @@ class Edit:
         return path, _text(tree)
 
     def _where(self, section: str, name: str) -> Path | None:
+        if self._broken:
+            raise ConfigError(f"{self._broken[0]} is not YAML as it is now: repair it first")
         for path, tree in self._files.items():
             entries = tree.get(section)
             if isinstance(entries, Mapping) and name in entries:
@@ -124,9 +133,9 @@ def _change(old: CommentedMap, options: Mapping[str, Any]) -> None:
 
 
 def kept(value: Any, before: Any) -> Any:
-    """The value, with the secrets of before where it only has stars."""
-    if isinstance(value, str) and isinstance(before, str) and value != before and value == mask(before):
-        return before  # a password within a URL
+    """The value; where it has only stars the secret of before, and where it is what a placeholder stands for that."""
+    if isinstance(before, str) and value != before and _is_shown(before, value):
+        return before
     if value == HIDDEN:
         if before is None:
             raise ConfigError(f"{HIDDEN} stands for a value that is there already, and there is none")
@@ -138,6 +147,11 @@ def kept(value: Any, before: Any) -> Any:
         known: Sequence[Any] = before if isinstance(before, list) else ()
         return [kept(each, known[i] if i < len(known) else None) for i, each in enumerate(value)]
     return value
+
+
+def _is_shown(before: str, value: Any) -> bool:
+    """Is it what people are shown of a text? Passwords within a URL are starred out, placeholders filled in."""
+    return value == mask(before) or ("${" in before and str(value) in (full := meaning(before, os.environ), mask(full)))
 
 
 def _star(tree: Any) -> bool:

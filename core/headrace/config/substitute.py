@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from headrace.config.problems import Problems, suggest
+from headrace.config.problems import Mark, Problems, Text, suggest
 from headrace.config.tree import Node, inside
 
-__all__ = ["substitute"]
+__all__ = ["meaning", "substitute"]
 
 MAX_FILE = 1 << 20
 _PLACEHOLDER = re.compile(r"(\$?)\$\{(env|file):([^}]*)\}")
@@ -25,6 +25,14 @@ def substitute(node: Node, environ: Mapping[str, str], problems: Problems) -> No
             substitute(child, environ, problems)
     elif isinstance(node.value, str) and "${" in node.value:
         _text(node, environ, problems)
+
+
+def meaning(text: str, environ: Mapping[str, str]) -> str:
+    """The text with its placeholders filled in; as it is if one of them stands for nothing."""
+    start = Mark(Text("", text), 1, 1)
+    node, problems = Node(text, start, start), Problems()
+    substitute(node, environ, problems)
+    return text if problems.sorted() else str(node.value)
 
 
 def _text(node: Node, environ: Mapping[str, str], problems: Problems) -> None:
