@@ -59,12 +59,12 @@ def page(browser: Any, dashboard: Dashboard) -> Iterator[Any]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[str], Dashboard]]:
-    """Start headrace with what a file holds beside its name, its stream and its API."""
+def run(tmp_path: Path) -> Iterator[Callable[..., Dashboard]]:
+    """Start headrace with what a file holds beside its name, its stream and its API; more as for ``Dashboard``."""
     running: list[Dashboard] = []
 
-    def begin(text: str) -> Dashboard:
-        running.append(Dashboard(tmp_path, text))
+    def begin(text: str, **more: Any) -> Dashboard:
+        running.append(Dashboard(tmp_path, text, **more))
         return running[-1]
 
     yield begin

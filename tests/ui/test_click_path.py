@@ -17,7 +17,7 @@ SQL = 'SELECT * FROM "t/#"'
 
 
 @pytest.fixture
-def dashboard(run: Callable[[str], Dashboard]) -> Dashboard:
+def dashboard(run: Callable[..., Dashboard]) -> Dashboard:
     return run("")
 
 
@@ -38,10 +38,10 @@ def create_connector(page: Any, receiver: Receiver) -> None:
     form.get_by_label("name").fill("my_httpserver")
     form.get_by_label("url").fill(f"http://127.0.0.1:{free_port()}")
     form.get_by_role("button", name="Test connectivity").click()
-    form.get_by_role("alert").get_by_text("refused").wait_for()
+    form.get_by_role("alert").get_by_text("Connection refused").first.wait_for()
     form.get_by_label("url").fill(receiver.url)
     form.get_by_role("button", name="Test connectivity").click()
-    form.get_by_role("status").get_by_text("Connected").wait_for()
+    form.get_by_role("status").get_by_text("Connected.", exact=True).wait_for()
     form.get_by_role("button", name="Create").click()
     page.get_by_role("heading", name="my_httpserver").wait_for()
 

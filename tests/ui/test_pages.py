@@ -15,7 +15,7 @@ from dashboards import UI, Dashboard, Receiver, watched
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-PAGES = ["overview", "sources", "connectors", "rules", "sinks", "flow", "dead", "tap", "plugins"]
+PAGES = ["overview", "sources", "connectors", "rules", "sinks", "flow", "dead", "tap", "config", "plugins"]
 DETAILS = ["rules/overheated", "sinks/alarm_api", "sources/devices", "connectors/plant_server"]
 
 PLANT = """
@@ -38,7 +38,7 @@ sinks: {gone: {type: http, url: "http://127.0.0.1:9"}}
 
 
 @pytest.fixture
-def dashboard(run: Callable[[str], Dashboard], receiver: Receiver) -> Dashboard:
+def dashboard(run: Callable[..., Dashboard], receiver: Receiver) -> Dashboard:
     plant = run(PLANT.replace("RECEIVER", receiver.url))
     for temp in (21, 35, 40):
         plant.publish("plant/oven1/temp", f'{{"temp": {temp}}}')
@@ -133,7 +133,7 @@ def test_the_pictures_of_the_docs(page: Any, dashboard: Dashboard) -> None:
 
 class TestNothingConfigured:
     @pytest.fixture
-    def dashboard(self, run: Callable[[str], Dashboard]) -> Dashboard:
+    def dashboard(self, run: Callable[..., Dashboard]) -> Dashboard:
         return run("")
 
     def test_empty_pages_say_what_to_do(self, page: Any, dashboard: Dashboard) -> None:
@@ -147,7 +147,7 @@ class TestNothingConfigured:
 
 class TestAServerThatIsAway:
     @pytest.fixture
-    def dashboard(self, run: Callable[[str], Dashboard]) -> Dashboard:
+    def dashboard(self, run: Callable[..., Dashboard]) -> Dashboard:
         plant = run(AWAY)
         plant.publish("t/1", "{}")
         wait_for(lambda: plant.ask("status")["state"] == "degraded")

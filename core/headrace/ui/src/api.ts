@@ -5,34 +5,56 @@ import type { Options, PartKind, Status, Value } from "./types";
 /** The API wants to know who this is. */
 export const signedOut = signal(false);
 
+/** A fault of a configuration file. */
+export interface Fault {
+  message: string;
+  file: string;
+  line: number;
+  column: number;
+}
+
+/** One stage of a test of a connection. */
+export interface Step {
+  name: string;
+  ok: boolean;
+  detail: string;
+  seconds: number;
+}
+
+/** What stands beside code and message of a refusal, if it says so. */
+interface More {
+  path?: string;
+  line?: number;
+  column?: number;
+  problems?: Fault[];
+  steps?: Step[];
+  request?: Options;
+}
+
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
     message: string,
-    readonly path: string = "",
-    readonly line?: number,
-    readonly column?: number,
+    readonly more: More = {},
   ) {
     super(message);
   }
 }
 
 const BASE = new URL("api/v1/", document.baseURI);
-let csrf = "";
 
 /** Ask the API. ApiError says what it refuses, in its own words. */
 export async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = typeof body === "string" ? "application/yaml" : "application/json";
-  if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer: Response;
   try {
     answer = await fetch(new URL(path, BASE), {
       method,
       headers,
       credentials: "same-origin",
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch {
     throw new ApiError(0, "UNREACHABLE", "headrace does not answer: is it running?");
@@ -59,17 +81,8 @@ function refusal(status: number, document: unknown): ApiError {
     const offered = status === 404 || status === 405 ? "The API of this headrace does not offer that." : String(document || `HTTP ${status}`);
     return new ApiError(status, "", offered);
   }
-  const { code = "", message = "", path, line, column } = document as Refusal;
-  const said = typeof message === "string" ? message : (message.reason ?? JSON.stringify(message));
-  return new ApiError(status, code, said, path ?? (typeof message === "string" ? "" : (message.path ?? "")), line, column);
-}
-
-interface Refusal {
-  code?: string;
-  message?: string | { reason?: string; path?: string };
-  path?: string;
-  line?: number;
-  column?: number;
+  const { code = "", message = "", ...more } = document as { code?: string; message?: string } & More;
+  return new ApiError(status, code, message, more);
 }
 
 const at = (kind: PartKind, name: string, more = ""): string => `${kind}/${encodeURIComponent(name)}${more}`;
@@ -84,7 +97,36 @@ export const remove = (kind: PartKind, name: string): Promise<void> => request("
 export const enable = (kind: PartKind, name: string, on: boolean): Promise<void> =>
   request("PUT", at(kind, name, `/enable/${on}`));
 export const start = (kind: PartKind, name: string): Promise<void> => request("POST", at(kind, name, "/start"));
-export const test = (kind: PartKind, options: Options): Promise<Value> => request("POST", `${kind}/test`, options);
+export const resetCounters = (kind: PartKind, name: string): Promise<void> => request("PUT", at(kind, name, "/metrics/reset"));
+export const test = (kind: PartKind, options: Options): Promise<{ steps?: Step[]; request?: Options }> => request("POST", `${kind}/test`, options);
+
+/** One attempt of a sink. */
+export interface Delivery {
+  at: number;
+  event: string;
+  attempt: number;
+  outcome: string;
+  status: number | null;
+  seconds: number;
+  excerpt: string;
+}
+export const deliveries = (sink: string, failures: boolean): Promise<Delivery[]> =>
+  request("GET", at("sinks", sink, `/deliveries${query({ failures: failures ? "true" : "" })}`));
+
+export const purgeOrphan = (topic: string): Promise<void> => request("DELETE", `orphans/${encodeURIComponent(topic)}`);
+
+// -- who it is -----------------------------------------------------------------------------------------------------
+
+export interface Me {
+  name: string;
+  role: "viewer" | "admin";
+  read_only: boolean;
+  /** Nobody has to say who they are. */
+  open: boolean;
+}
+export const whoAmI = (): Promise<Me> => request("GET", "me");
+export const login = (username: string, password: string): Promise<void> => request("POST", "login", { username, password });
+export const logout = (): Promise<void> => request("POST", "logout");
 
 // -- dead letters, configuration, plugins --------------------------------------------------------------------------
 
@@ -100,8 +142,11 @@ export interface Letter {
   [more: string]: Value;
 }
 
+/** A letter with the request that its sink would make of it now, or why it makes none. */
+export type OpenLetter = Letter & { render: Options; render_error: string };
+
 /** Which letters: those that meet everything given. */
-export type Which = { sink?: string; rule?: string; reason?: string; id?: string };
+export type Which = { sink?: string; rule?: string; reason?: string; since?: string; id?: string };
 
 const query = (given: Record<string, string | number | undefined>): string => {
   const filled = Object.entries(given).filter(([, value]) => value !== undefined && value !== "");
@@ -109,9 +154,32 @@ const query = (given: Record<string, string | number | undefined>): string => {
 };
 
 export const letters = (which: Which, limit: number): Promise<Letter[]> => request("GET", `dead_letters${query({ ...which, limit })}`);
+export const letter = (number: number): Promise<OpenLetter> => request("GET", `dead_letters/${number}`);
 export const replay = (which: Which): Promise<{ replayed: number; failed: Record<string, string> }> =>
   request("POST", "dead_letters/replay", which);
 export const purge = (which: Which): Promise<{ purged: number }> => request("POST", "dead_letters/purge", which);
+
+/** The files as they are, and what they mean together. */
+export interface Config {
+  generation: number;
+  since: number;
+  error: string | null;
+  error_at: number | null;
+  read_only: boolean;
+  files: { file: string; text: string }[];
+  effective: string;
+}
+
+/** What a change of the configuration does: of each kind, what is added, changed, removed. */
+export interface Changed {
+  generation: number;
+  changed: Record<string, Record<string, string[]>>;
+  warnings: string[];
+}
+export const config = (): Promise<Config> => request("GET", "config");
+export const checkConfig = (file: string, text: string): Promise<Changed & { diff: string }> => request("POST", "config/check", { file, text });
+export const saveConfig = (file: string, text: string): Promise<Changed> => request("PUT", "config", { file, text });
+export const reloadConfig = (): Promise<Changed> => request("POST", "config/reload");
 
 export interface Plugin {
   name: string;
@@ -123,7 +191,17 @@ export interface Plugin {
 }
 export const plugins = (): Promise<Plugin[]> => request("GET", "plugins");
 
-/** Events as they pass a part, from now on; the caller closes it. */
-export function tap(kind: PartKind, name: string, every: number): EventSource {
-  return new EventSource(new URL(`tap${query({ node: `${kind.slice(0, -1)}:${name}`, sample: every })}`, BASE), { withCredentials: true });
+/** Events as they pass a part, such as `sink:archive`, from now on; the caller closes it. */
+export function tap(node: string, topic = ""): EventSource {
+  return new EventSource(new URL(`tap${query({ node, topic })}`, BASE));
+}
+
+/** What a tap shows of an event. */
+export interface Tapped {
+  id: string;
+  source: string;
+  rule: string;
+  key: string;
+  at: number;
+  columns: Options;
 }

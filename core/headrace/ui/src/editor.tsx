@@ -71,7 +71,7 @@ function extensions(props: Props, changed: (value: string) => void, check: () =>
     syntaxHighlighting(COLOURS),
     LOOK,
     EditorView.lineWrapping,
-    EditorView.contentAttributes.of({ "aria-label": props.label }),
+    EditorView.contentAttributes.of({ "aria-label": props.label, ...(props.change ? {} : { "aria-readonly": "true" }) }),
     EditorState.readOnly.of(!props.change),
     EditorState.tabSize.of(2),
     // Tab is left to the browser: who came with the keyboard must get out with it.
@@ -110,7 +110,7 @@ export function Editor(props: Props): JSX.Element {
     });
     view.current = made;
     return () => made.destroy();
-  }, [props.words, props.language]);
+  }, [props.words, props.language, props.change === undefined]);
   useEffect(() => {
     const now = view.current;
     if (now && now.state.doc.toString() !== props.value)

@@ -7,6 +7,12 @@ import type { Options, Schema, Value } from "./types";
 /** Shown without being asked for; the rest is under "More options". */
 const PLAIN = new Set(["connector", "url", "listen", "method", "path", "headers", "body", "username", "password", "topics", "anonymous", "users"]);
 
+/** What is wrong with an option, by the names that lead to it. */
+export interface Wrong {
+  path: string[];
+  message: string;
+}
+
 interface Props {
   schema: Schema;
   root: Schema;
@@ -14,7 +20,7 @@ interface Props {
   change: (value: Options) => void;
   skip?: Set<string>;
   choices?: Record<string, string[]>;
-  problem?: { path: string; message: string } | null;
+  wrong?: Wrong[];
   /** Inside a group that may be left out: what it requires is asked for by headrace, not by the browser. */
   inner?: boolean;
 }
@@ -48,20 +54,21 @@ function Field(props: Props & { name: string; needed: boolean }): JSX.Element {
     const { [name]: _, ...rest } = value;
     props.change(next === undefined ? rest : { ...rest, [name]: next });
   };
-  const wrong = props.problem?.path.split(".").includes(name) ? props.problem.message : "";
+  const faults = (props.wrong ?? []).filter((each) => each.path[0] === name);
   const kind = shape(name, given, root);
   if (kind.is === "group") {
     const inner = value[name];
     return (
-      <details class="group">
+      <details class="group" open={faults.length > 0 || undefined}>
         <summary>{name}</summary>
         <p class="hint">{given.description}</p>
-        <Form {...props} inner schema={kind.schema} value={isOptions(inner) ? inner : {}} change={(next) => set(Object.keys(next).length ? next : undefined)} />
+        {faults.filter((each) => each.path.length === 1).map((each) => <p class="problem">{each.message}</p>)}
+        <Form {...props} wrong={faults.map((each) => ({ ...each, path: each.path.slice(1) }))} inner schema={kind.schema} value={isOptions(inner) ? inner : {}} change={(next) => set(Object.keys(next).length ? next : undefined)} />
       </details>
     );
   }
   return (
-    <div class={`field ${wrong ? "wrong" : ""}`}>
+    <div class={`field ${faults.length > 0 ? "wrong" : ""}`}>
       <label for={id}>
         {name}
         {props.needed && <span class="needed"> required</span>}
@@ -72,7 +79,7 @@ function Field(props: Props & { name: string; needed: boolean }): JSX.Element {
           {given.description}
         </p>
       )}
-      {wrong && <p class="problem">{wrong}</p>}
+      {faults.map((each) => <p class="problem">{each.message}</p>)}
     </div>
   );
 }

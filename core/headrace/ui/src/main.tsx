@@ -3,7 +3,7 @@ import { render } from "preact";
 import type { JSX } from "preact";
 import { status, trouble } from "./live";
 import { signedOut } from "./api";
-import { Empty, Notice, Page, useLoad } from "./parts";
+import { Act, Empty, Notice, Page, useLoad } from "./parts";
 import { href, route } from "./route";
 import type { PartKind } from "./types";
 import { DeadLetters } from "./pages/dead";
@@ -15,6 +15,7 @@ import { Rules } from "./pages/rules";
 import { Plugins } from "./pages/plugins";
 import { SignIn } from "./pages/signin";
 import { Tap } from "./pages/tap";
+import { me, signOut } from "./who";
 import "./style.css";
 
 const NAV: [string, string][] = [
@@ -26,6 +27,7 @@ const NAV: [string, string][] = [
   ["flow", "Flow"],
   ["dead", "Dead letters"],
   ["tap", "Tap"],
+  ["config", "Configuration"],
   ["plugins", "Plugins"],
 ];
 
@@ -38,6 +40,7 @@ function later<P extends object>(load: () => Promise<(props: P) => JSX.Element>)
   };
 }
 
+const Configuration = later(async () => (await import("./pages/config")).Configuration);
 const RuleEdit = later(async () => (await import("./pages/rule")).RuleEdit);
 
 type Theme = "" | "light" | "dark";
@@ -71,6 +74,8 @@ function View(): JSX.Element {
       return <DeadLetters />;
     case "tap":
       return <Tap />;
+    case "config":
+      return <Configuration />;
     case "plugins":
       return <Plugins />;
     default:
@@ -98,6 +103,8 @@ function App(): JSX.Element {
         </ul>
         <footer>
           {now && <p class="where" title={now.reason || undefined}><span class={`dot ${now.state}`} aria-hidden="true" /> {now.name}: {now.state}</p>}
+          {me.value && !me.value.open && <p class="who">{me.value.name} ({me.value.role}) <Act class="quiet" run={signOut}>Sign out</Act></p>}
+          {me.value?.read_only && <p class="who">read-only</p>}
           <label>Colours{" "}
             <select value={theme.value} onChange={(event) => setTheme(event.currentTarget.value as Theme)}>
               <option value="">as the system</option><option value="light">light</option><option value="dark">dark</option>

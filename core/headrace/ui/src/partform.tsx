@@ -1,12 +1,13 @@
 // Create or edit a source, a connector or a sink: type, name, options, test.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, create, test, update } from "./api";
-import { Form } from "./form";
+import { ApiError, create, test, update, type Step } from "./api";
+import { Form, type Wrong } from "./form";
 import { look, status } from "./live";
-import { Act, Dialog, Notice, told, useLoad } from "./parts";
+import { Act, Dialog, Notice, span, told, useLoad } from "./parts";
 import { schema, typeName, variants } from "./schema";
 import type { Options, PartKind, Schema } from "./types";
+import { mayAct, mayChange, whyNot } from "./who";
 
 export const ONE: Record<PartKind, string> = { sources: "source", connectors: "connector", rules: "rule", sinks: "sink" };
 const HIDDEN = new Set(["type", "enable"]);
@@ -36,7 +37,7 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
   const [name, setName] = useState(fixed ?? "");
   const [options, setOptions] = useState<Options>(() => without(props.initial ?? {}, ["type", "name", ...READ_ONLY]));
   const [error, setError] = useState<ApiError | Error | null>(null);
-  const [result, setResult] = useState<{ good: boolean; message: string } | null>(null);
+  const [result, setResult] = useState<Result | null>(null);
   const [nested, setNested] = useState(false);
   const variant = types.find((each) => typeName(each) === type);
   const connectors = Object.keys(status.value?.connectors ?? {});
@@ -61,10 +62,10 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
   const tryIt = async () => {
     setResult(null);
     try {
-      await test(kind, body());
-      setResult({ good: true, message: kind === "sinks" ? "The test event was delivered." : "Connected." });
+      const { steps, request } = await test(kind, body());
+      setResult({ good: true, message: kind === "sinks" ? "The test event was delivered." : "Connected.", steps, request });
     } catch (failure) {
-      setResult({ good: false, message: told(failure) });
+      setResult({ good: false, message: told(failure), ...(failure instanceof ApiError ? failure.more : {}) });
     }
   };
   const skip = new Set([...HIDDEN, ...(kind === "sinks" && options["connector"] ? CONNECTION : [])]);
@@ -77,6 +78,8 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
         void save();
       }}
     >
+      {whyNot.value && <Notice kind="warn">{whyNot.value}</Notice>}
+      <fieldset class="plain" disabled={!mayChange.value}>
       {!fixed && (
         <fieldset class="types">
           <legend>Type</legend>
@@ -101,9 +104,10 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
         </div>
       )}
       {variant && (
-        <Form key={type} schema={variant} root={root} value={options} change={setOptions} skip={skip} choices={takesConnector ? { connector: connectors } : {}} problem={error instanceof ApiError && error.path ? { path: error.path, message: error.message } : null} />
+        <Form key={type} schema={variant} root={root} value={options} change={setOptions} skip={skip} choices={takesConnector ? { connector: connectors } : {}} wrong={faults(error, `${kind}.${name}`)} />
       )}
-      {kind === "sinks" && takesConnector && (
+      </fieldset>
+      {kind === "sinks" && takesConnector && mayChange.value && (
         <p>
           <button type="button" class="quiet" onClick={() => setNested(true)}>
             + Create a connector for it
@@ -111,15 +115,15 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
         </p>
       )}
       {error && <Notice>{error.message}</Notice>}
-      {result && <Notice kind={result.good ? "good" : "error"}>{result.message}</Notice>}
+      {result && <Outcome result={result} />}
       <div class="buttons">
         <button type="button" onClick={props.cancel}>
           Cancel
         </button>
-        {kind !== "sources" && (
+        {kind !== "sources" && mayAct.value && (
           <Act run={tryIt}>{kind === "sinks" ? "Test with a sample" : "Test connectivity"}</Act>
         )}
-        <button type="submit" class="primary">
+        <button type="submit" class="primary" disabled={!mayChange.value}>
           {fixed ? "Save" : "Create"}
         </button>
       </div>
@@ -131,6 +135,49 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
       )}
     </>
   );
+}
+
+interface Result {
+  good: boolean;
+  message: string;
+  steps?: Step[] | undefined;
+  request?: Options | undefined;
+}
+
+/** What came of a test: each stage on the way to the peer, or the request that was made. */
+function Outcome({ result }: { result: Result }): JSX.Element {
+  return (
+    <Notice kind={result.good ? "good" : "error"}>
+      <strong>{result.message}</strong>
+      {result.steps && (
+        <ul class="stages">
+          {result.steps.map((each) => (
+            <li key={each.name}><span class={each.ok ? "ok" : "error"}>{each.ok ? "✓" : "✗"} {each.name}</span> {each.ok && `${each.detail}${each.seconds ? `, ${span(each.seconds)}` : ""}`}</li>
+          ))}
+        </ul>
+      )}
+      {result.request && <Request request={result.request} />}
+    </Notice>
+  );
+}
+
+/** A request as it goes out, secrets starred out. */
+export function Request({ request }: { request: Options }): JSX.Element {
+  const { method, url, headers, ...rest } = request;
+  if (method === undefined) return <pre class="output">{JSON.stringify(request, null, 2)}</pre>;
+  const body = rest["body"];
+  const lines = [`${String(method)} ${String(url)}`, ...Object.entries((headers ?? {}) as Options).map(([name, value]) => `${name}: ${String(value)}`)];
+  return <pre class="output" tabIndex={0} role="region" aria-label="The request">{lines.join("\n")}{body !== undefined && `\n\n${typeof body === "string" ? body : JSON.stringify(body, null, 2)}`}</pre>;
+}
+
+/** Faults by the option they are about; those of the whole part are in the message. */
+function faults(error: Error | null, prefix: string): Wrong[] {
+  if (!(error instanceof ApiError)) return [];
+  if (error.more.path) return [{ path: error.more.path.split("."), message: error.message }];
+  return (error.more.problems ?? []).flatMap(({ message }) => {
+    const [path = "", ...rest] = message.split(": ");
+    return path.startsWith(`${prefix}.`) ? [{ path: path.slice(prefix.length + 1).split("."), message: rest.join(": ") }] : [];
+  });
 }
 
 /** What the API tells of a part beside its options. */

@@ -51,7 +51,7 @@ export async function checkSql(sql: string): Promise<Problem[]> {
     await request("POST", "rules/test", { sql });
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 400) return [];
-    return [{ message: error.message, line: error.line, column: error.column }];
+    return [{ message: error.message, line: error.more.line, column: error.more.column }];
   }
   return [];
 }

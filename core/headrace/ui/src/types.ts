@@ -9,7 +9,9 @@ export interface Part {
   last_error: string | null;
   last_error_at: number | null;
   counters: Record<string, number>;
-  flow?: { circuit?: string; next_try?: number; limit?: number };
+  flow?: { circuit?: string; next_try?: number | null; limit?: number };
+  rates?: Record<string, number>;
+  histograms?: Record<"latency" | "end_to_end", { count: number; p50: number | null; p90: number | null; p99: number | null }>;
 }
 
 export interface Status {
@@ -23,7 +25,7 @@ export interface Status {
   rules: Record<string, Part>;
   sinks: Record<string, Part>;
   stream: {
-    topics: Record<string, { unsettled: number; bytes: number; oldest: number | null; corrupt: number }>;
+    topics: Record<string, { unsettled: number; bytes: number; oldest: number | null; corrupt: number }>; // oldest: ms
     dead_letters: Record<string, number>;
     orphans: Record<string, { events: number; bytes: number }>;
     blocked_by: string | null;

@@ -7,6 +7,7 @@ import { Act, Ago, Card, Chip, Empty, Notice, Page, Tabs, number, perSecond, siz
 import { ONE, PartForm, READ_ONLY, without } from "../partform";
 import { go, href, route, setQuery } from "../route";
 import type { Options, Part, PartKind } from "../types";
+import { mayAct } from "../who";
 
 type Tab = "numbers" | "settings";
 
@@ -24,7 +25,7 @@ export function PartDetail({ kind, name }: { kind: PartKind; name: string }): JS
     <Page
       title={name}
       lead={<><a href={href(kind)}>{ONE[kind]}</a> · <Chip state={now?.state} why={now?.reason} /> since <Ago at={now?.since} /></>}
-      actions={kind !== "sources" && <Act failed={setError} run={() => start(kind, name).then(look)}>Reconnect</Act>}
+      actions={mayAct.value && <Act failed={setError} run={() => start(kind, name).then(look)}>Reconnect</Act>}
     >
       {error && <Notice>{error}</Notice>}
       {now?.reason && now.state !== "running" && <Notice kind={now.state === "disabled" ? "warn" : "error"}>{now.reason}</Notice>}

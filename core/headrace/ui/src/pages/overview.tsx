@@ -5,12 +5,14 @@ import { Ago, Card, Chip, Empty, Page, number, perSecond, size, span } from "../
 import { href } from "../route";
 import type { PartKind, Status } from "../types";
 
+const KINDS: PartKind[] = ["sources", "rules", "sinks"];
+
 export function Overview(): JSX.Element {
   const now = status.value;
   if (!now) return <Page title="Overview"><p class="hint">Loading…</p></Page>;
   const points = history.value;
   return (
-    <Page title="Overview" lead={<>{now.name}{now.config && `, configuration ${now.config.generation}`}, up since <Ago at={now.since} /></>}>
+    <Page title="Overview" lead={<>{now.name}{now.config && <>, <a href={href("config")}>configuration {now.config.generation}</a></>}, up since <Ago at={now.since} /></>}>
       <Verdict now={now} />
       <div class="cards">
         <Figure title="Received" value={total("sources", "received")} rate={totalRate("sources", "received")} />
@@ -31,6 +33,7 @@ export function Overview(): JSX.Element {
           ]}
         />
       </Card>
+      <Troubles now={now} />
       {Object.keys(now.rules).length + Object.keys(now.sources).length + Object.keys(now.sinks).length === 0 ? <FirstSteps /> : <Parts now={now} />}
     </Page>
   );
@@ -46,16 +49,32 @@ function Verdict({ now }: { now: Status }): JSX.Element {
         </div>
       ) : (
         <div class="verdict bad" role="alert">
-          <span aria-hidden="true">!</span> <strong>{now.state}.</strong> {now.reason}
+          <span aria-hidden="true">!</span> <strong>{now.state.charAt(0).toUpperCase() + now.state.slice(1)}.</strong> {now.reason}
         </div>
       )}
       {refused && (
         <div class="verdict bad" role="alert">
           <span aria-hidden="true">!</span> <strong>The configuration read <Ago at={now.config?.error_at} /> was not applied;</strong> the one before goes on.
           <pre>{refused}</pre>
+          <a href={href("config")}>Repair it</a>
         </div>
       )}
     </>
+  );
+}
+
+/** What went wrong last, in each part. */
+function Troubles({ now }: { now: Status }): JSX.Element | null {
+  const found = KINDS.flatMap((kind) => Object.entries(now[kind]).flatMap(([name, { last_error: what, last_error_at: at }]) => (what ? [{ kind, name, what, at: at ?? 0 }] : [])));
+  if (found.length === 0) return null;
+  return (
+    <Card title="Last errors">
+      <ul class="troubles">
+        {found.slice(0, 20).map(({ kind, name, what, at }) => (
+          <li key={kind + name}><span class="where"><span class="hint">{kind.slice(0, -1)}</span> <a href={href(kind, name)}>{name}</a></span> <span class="error">{what}</span> <span class="hint"><Ago at={at} /></span></li>
+        ))}
+      </ul>
+    </Card>
   );
 }
 
@@ -102,9 +121,8 @@ function Parts({ now }: { now: Status }): JSX.Element {
           now={now}
           heads={["Delivered", "Rate", "Waiting", "Failed", "Dropped", "Buffer"]}
           cells={(name, c) => {
-            const topic = now.stream.topics[`sink.${name}`];
-            const age = topic?.oldest ? `, oldest ${span(Math.max(0, Date.now() / 1000 - topic.oldest))}` : "";
-            return [number(c["success"]), perSecond(rate("sinks", name, "success")), number((c["queuing"] ?? 0) + (c["inflight"] ?? 0)), number(c["failed"]), number(c["dropped"]), topic ? size(topic.bytes) + (topic.unsettled ? age : "") : "–"];
+            const waits = (c["queuing"] ?? 0) + (c["inflight"] ?? 0);
+            return [number(c["success"]), perSecond(rate("sinks", name, "success")), number(waits), number(c["failed"]), number(c["dropped"]), size(c["queuing_bytes"] ?? 0) + (waits ? `, oldest ${span(c["queuing_age"] ?? 0)}` : "")];
           }}
         />
       </Card>

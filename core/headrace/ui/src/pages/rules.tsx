@@ -5,6 +5,7 @@ import { look, rate, status } from "../live";
 import { Ago, Card, Chip, Confirm, Empty, Notice, Page, Switch, number, perSecond, told, useLoad } from "../parts";
 import { href, route, setQuery } from "../route";
 import type { Options } from "../types";
+import { mayChange, whyNot } from "../who";
 import { sinksOf, sqlOf } from "./ruleparts";
 
 export function Rules(): JSX.Element {
@@ -16,11 +17,11 @@ export function Rules(): JSX.Element {
   const filter = route.value.query.get("find") ?? "";
   const rows = Object.entries(live).filter(([name]) => `${name} ${sqlOf(options.get(name))}`.toLowerCase().includes(filter.toLowerCase()));
   return (
-    <Page title="Rules" lead="Which events go where, in SQL." actions={<a class="button primary" href={href("rules", "new")}>Create rule</a>}>
+    <Page title="Rules" lead="Which events go where, in SQL." actions={mayChange.value && <a class="button primary" href={href("rules", "new")}>Create rule</a>}>
       {error && <Notice>{error}</Notice>}
       <Card>
         {Object.keys(live).length === 0 ? (
-          <Empty title="No rules yet">A rule reads events with SQL and gives what it selects to sinks. Create one with the button above.</Empty>
+          <Empty title="No rules yet">A rule reads events with SQL and gives what it selects to sinks. {mayChange.value ? "Create one with the button above." : whyNot.value}</Empty>
         ) : (
           <>
             <div class="filter"><input type="search" aria-label="Find a rule by name or SQL" placeholder="Find by name or SQL" value={filter} onInput={(event) => setQuery({ find: event.currentTarget.value })} /></div>
@@ -47,8 +48,8 @@ export function Rules(): JSX.Element {
                       <td class="num">{perSecond(rate("rules", name, "matched"))}</td>
                       <td class="num" data-column="Passed">{number(part.counters["passed"])}</td>
                       <td class="num">{number(part.counters["failed.exception"])}</td>
-                      <td><Switch on={part.state !== "disabled"} label={`${name} enabled`} change={(on) => void enable("rules", name, on).then(look, (failure: unknown) => setError(told(failure)))} /></td>
-                      <td class="num"><button type="button" class="quiet" aria-label={`Delete ${name}`} onClick={() => setRemoving(name)}>Delete</button></td>
+                      <td><Switch on={part.state !== "disabled"} disabled={!mayChange.value} label={`${name} enabled`} change={(on) => void enable("rules", name, on).then(look, (failure: unknown) => setError(told(failure)))} /></td>
+                      <td class="num">{mayChange.value && <button type="button" class="quiet" aria-label={`Delete ${name}`} onClick={() => setRemoving(name)}>Delete</button>}</td>
                     </tr>
                   ))}
                 </tbody>

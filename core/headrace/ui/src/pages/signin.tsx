@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { request, signedOut } from "../api";
+import { login, signedOut } from "../api";
 import { Card, Notice, Page, told } from "../parts";
 
 export function SignIn(): JSX.Element {
@@ -10,7 +10,7 @@ export function SignIn(): JSX.Element {
   const enter = async () => {
     setError("");
     try {
-      await request("POST", "login", { username: user, password });
+      await login(user, password);
       signedOut.value = false;
     } catch (failure) {
       setError(told(failure));

@@ -1,72 +1,35 @@
-// Events as they pass a part of the pipeline.
+// Look at events as they pass a part of the pipeline.
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { tap } from "../api";
+import { useState } from "preact/hooks";
 import { status } from "../live";
 import { Card, Empty, Page } from "../parts";
-import { route, setQuery } from "../route";
+import { href, route, setQuery } from "../route";
+import { Events } from "../tapped";
 import type { PartKind } from "../types";
 
-const KEPT = 200;
 const KINDS: PartKind[] = ["sources", "rules", "sinks"];
-
-interface Seen {
-  at: number;
-  text: string;
-}
 
 export function Tap(): JSX.Element {
   const now = status.value;
   const all = KINDS.flatMap((kind) => Object.keys(now?.[kind] ?? {}).map((name): [PartKind, string] => [kind, name]));
   const node = route.value.query.get("node") ?? "";
-  const [kind, name = ""] = node.split(":") as [PartKind, string?];
-  const [seen, setSeen] = useState<Seen[]>([]);
-  const [find, setFind] = useState("");
-  const [held, setHeld] = useState(false);
-  const [trouble, setTrouble] = useState("");
-  const paused = useRef(false);
-  paused.current = held;
-  useEffect(() => {
-    setSeen([]);
-    setTrouble("");
-    if (!name) return;
-    const stream = tap(kind, name, 1);
-    stream.onmessage = (message: MessageEvent<string>) => {
-      if (!paused.current) setSeen((before) => [{ at: Date.now(), text: pretty(message.data) }, ...before].slice(0, KEPT));
-    };
-    stream.onopen = () => setTrouble("");
-    stream.onerror = () => setTrouble(stream.readyState === EventSource.CLOSED ? "The tap was refused." : "Connecting again…");
-    return () => stream.close();
-  }, [node]);
-  const shown = seen.filter((each) => each.text.toLowerCase().includes(find.toLowerCase()));
+  const topic = route.value.query.get("topic") ?? "";
+  const [typed, setTyped] = useState(topic);
+  const [text, setText] = useState("");
+  const known = all.some(([kind, name]) => `${kind.slice(0, -1)}:${name}` === node);
   return (
-    <Page title="Tap" lead="Events as they pass, with secrets masked. Many a second are sampled.">
+    <Page title="Tap" lead="Events as they pass, at most fifty a second, with secrets starred out. To look changes nothing.">
       <Card>
-        <div class="filter">
-          <select aria-label="Where to look" value={node} onChange={(event) => setQuery({ node: event.currentTarget.value })}>
+        <form class="filter" onSubmit={(event) => { event.preventDefault(); setQuery({ node, topic: typed }); }}>
+          <select aria-label="Where to look" value={node} onChange={(event) => setQuery({ node: event.currentTarget.value, topic })}>
             <option value="">Choose a part…</option>
-            {all.map(([each, part]) => <option key={each + part} value={`${each}:${part}`}>{each.slice(0, -1)} {part}</option>)}
+            {all.map(([kind, name]) => <option key={kind + name} value={`${kind.slice(0, -1)}:${name}`}>{kind.slice(0, -1)} {name}</option>)}
           </select>
-          <input type="search" aria-label="Only events with this text" placeholder="Only with this text" value={find} onInput={(event) => setFind(event.currentTarget.value)} />
-          {name && <button type="button" aria-pressed={held} onClick={() => setHeld(!held)}>{held ? "Go on" : "Hold"}</button>}
-        </div>
-        {trouble && <p class="hint" role="status">{trouble}</p>}
-        {!name ? <Empty title="Nothing is tapped">Choose a source, a rule or a sink above.</Empty> : shown.length === 0 ? <Empty title="Waiting for events">They are shown as they pass.</Empty> : (
-          <ol class="events" aria-live="off">
-            {shown.map((each, index) => (
-              <li key={`${each.at}-${seen.length - index}`}><time>{new Date(each.at).toLocaleTimeString()}</time><pre>{each.text}</pre></li>
-            ))}
-          </ol>
-        )}
+          <input type="text" aria-label="Only topics that match" placeholder="Topic filter, such as plant/#" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} onBlur={() => setQuery({ node, topic: typed })} />
+          <input type="search" aria-label="Only events with this text" placeholder="Only with this text" value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        </form>
+        {node && known ? <Events key={node} node={node} topic={topic} text={text} /> : <Empty title={node && now ? `There is no ${node.replace(":", " ")}` : "Nothing is tapped"}>{all.length > 0 ? "Choose a source, a rule or a sink above." : <a href={href("overview")}>Nothing flows yet: first steps</a>}</Empty>}
       </Card>
     </Page>
   );
-}
-
-function pretty(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 1).replace(/\n\s*/g, " ");
-  } catch {
-    return text;
-  }
 }
