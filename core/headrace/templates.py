@@ -8,6 +8,7 @@ is written: ``${a|raw}``, ``${a|json}``, ``${a|urlencode}``, ``${a|path}``. What
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ Missing = Literal["null", "omit", "error", "undefined"]
 Filter = Literal["raw", "json", "urlencode", "path"]
 
 _PLACEHOLDER = re.compile(r"\$\{(?:(\$)|([A-Za-z0-9._]*)(?:\|([A-Za-z]+))?)\}")
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _META: Final = {
     name: attrgetter(name)
     for name in ("id", "key", "timestamp", "source", "rule", "index", "sink", "attempt", "delivery_id")
@@ -209,13 +211,31 @@ _FILTERS: Final[dict[str, Callable[[Any], bytes]]] = {
 }
 
 
+def _quoted(value: Any) -> bytes:
+    """Within the quotes of a JSON text."""
+    return json_bytes(value if isinstance(value, str | bytes) else _text(value).decode())[1:-1]
+
+
+def _bare(value: Any) -> bytes:
+    """In a JSON text, but not within quotes: text that is JSON as it is, other text in quotes."""
+    if not isinstance(value, str | bytes):
+        return _text(value)
+    try:
+        orjson.loads(value)
+    except ValueError:
+        return json_bytes(value)
+    return _text(value)
+
+
 def _missing(path: str) -> DeliveryError:
     return DeliveryError(f"the event has no value for ${{{path}}}", kind="invalid")
 
 
-def _maker(path: str, filter: str, missing: Missing) -> Callable[[Event], bytes]:
-    """A function from event to the bytes of one placeholder."""
-    get, write = lookup(path), _FILTERS[filter]
+def _maker(
+    path: str, filter: str, missing: Missing, write: Callable[[Any], bytes] | None = None
+) -> Callable[[Event], bytes]:
+    """A function from event to the bytes of one placeholder. ``write``: instead of a filter."""
+    get, write = lookup(path), write or _FILTERS[filter]
     if path in ("", "."):
         if filter == "json":
             return lambda event: _json(event.columns, missing)
@@ -241,16 +261,49 @@ def _maker(path: str, filter: str, missing: Missing) -> Callable[[Event], bytes]
 def compile_body(value: Any, *, missing: Missing = "null") -> Callable[[Event], bytes]:
     """A function from event to body.
 
-    None: the event's columns as JSON. A string: a template, values inserted as they are. Anything else: a JSON
-    tree, in which a string that is exactly ``${x}`` becomes the value with its type. In JSON, bytes become text; where
-    they are not UTF-8, base64, and beside the member stands ``<name>_is_base64: true``.
+    None: the event's columns as JSON. A string: a template, values inserted as they are, or, if it is JSON around its
+    placeholders, so that it stays JSON. Anything else: a JSON tree, in which a string that is exactly ``${x}`` becomes
+    the value with its type. In JSON, bytes become text; where they are not UTF-8, base64, and beside the member of a
+    tree stands ``<name>_is_base64: true``.
     """
     if value is None:
         return lambda event: _json(event.columns, missing)
     if isinstance(value, str):
-        return Template(value, missing=missing).render_bytes
+        return _text_body(value, missing)
     build = _build(value, missing)
     return lambda event: _json(build(event), missing)
+
+
+def _text_body(text: str, missing: Missing) -> Callable[[Event], bytes]:
+    template = Template(text, missing=missing)
+    literals, found = _parse(text)
+    inside = _in_quotes(literals)
+    sample = b"".join([literal + (b"x" if quoted else b"0") for literal, quoted in zip(literals, inside, strict=False)])
+    if not found or not _is_json(sample + literals[-1]):
+        return template.render_bytes
+    makers = []
+    for (path, named), quoted in zip(found, inside, strict=True):
+        # nothing at all would leave a hole in the JSON where no quotes are
+        policy = "null" if missing == "omit" and not quoted else missing
+        makers.append(_maker(path, named or "", policy, None if named else _quoted if quoted else _bare))
+    return _renderer(literals, makers)
+
+
+def _in_quotes(literals: list[bytes]) -> list[bool]:
+    """Of each placeholder: does it stand within the quotes of a JSON text?"""
+    found, inside = [], False
+    for literal in literals[:-1]:
+        inside ^= _ESCAPE.sub(b"", literal).count(b'"') % 2 == 1
+        found.append(inside)
+    return found
+
+
+def _is_json(text: bytes) -> bool:
+    """An object or a list, or several of them, one a line."""
+    for parts in ([text], [line for line in text.splitlines() if line.strip()]):
+        with contextlib.suppress(ValueError):
+            return bool(parts) and all(isinstance(orjson.loads(part), dict | list) for part in parts)
+    return False
 
 
 def _json(value: Any, missing: Missing) -> bytes:

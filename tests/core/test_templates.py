@@ -185,7 +185,7 @@ class TestBodies:
 
     def test_a_text_inserts_values_as_they_are(self) -> None:
         assert compile_body("${payload.msg}")(event(payload='{"msg":"hello"}')) == b"hello"
-        assert compile_body('{"m":"${m}"}')(event(m='"')) == b'{"m":"""}'
+        assert compile_body('m="${m}"')(event(m='"')) == b'm="""'
 
     def test_a_tree_keeps_types(self) -> None:
         tree = {
@@ -262,3 +262,58 @@ json_values = st.recursive(
 def test_an_exact_placeholder_in_a_tree_carries_any_value_unchanged(value: Any) -> None:
     body = compile_body({"x": ["${v}"]})(Event({"v": value}))
     assert json.loads(body) == {"x": [value]}
+
+
+class TestJsonTexts:
+    """Text bodies that are JSON around their placeholders."""
+
+    @pytest.mark.parametrize(
+        ("body", "columns", "sent"),
+        [
+            ('{"m":"${m}"}', {"m": 'say "hi"\n\\'}, {"m": 'say "hi"\n\\'}),
+            ('{"m":"<${m}>"}', {"m": {"k": '"'}}, {"m": '<{"k":"\\""}>'}),
+            ('{"m":"${m}"}', {"m": b"\xff"}, {"m": "/w=="}),
+            ('{"m":"${m} \\" ${m}"}', {"m": '"'}, {"m": '" " "'}),
+            ('{"m":${m}}', {"m": 'say "hi"'}, {"m": 'say "hi"'}),
+            ('{"m":${m}}', {"m": '{"k":[1]}'}, {"m": {"k": [1]}}),
+            ('{"m":${m}}', {"m": 1.5}, {"m": 1.5}),
+            ('{"m":${m}}', {"m": ""}, {"m": ""}),
+            ('{"m":${m}}', {"m": b"\xff"}, {"m": "/w=="}),
+            ('{"m":${m}}', {"m": [1, None, True]}, {"m": [1, None, True]}),
+            ('{"m":${m|json}}', {"m": "1"}, {"m": "1"}),
+            ('{"${m}":${.}}', {"m": '"'}, {'"': {"m": '"'}}),
+            ('{"all":"${.}"}', {"m": '"'}, {"all": '{"m":"\\""}'}),
+            ('["${m}",${m}]', {"m": "x"}, ["x", "x"]),
+            ('{"$":"${$}{m} ${a-b} ${m}"}', {"m": '"'}, {"$": '${m} ${a-b} "'}),
+        ],
+    )
+    def test_stay_json_whatever_is_inserted(self, body: str, columns: Any, sent: Any) -> None:
+        assert json.loads(compile_body(body)(event(**columns))) == sent
+
+    def test_of_several_lines_too(self) -> None:
+        body = compile_body('{"index":"${m}"}\n{"m":${m}}\n')
+        assert [json.loads(line) for line in body(event(m='"')).splitlines()] == [{"index": '"'}, {"m": '"'}]
+
+    @pytest.mark.parametrize("missing", ["null", "omit", "undefined"])
+    def test_with_what_is_not_there(self, missing: Any) -> None:
+        word = {"null": "null", "omit": "", "undefined": "undefined"}[missing]
+        assert json.loads(compile_body('{"m":"${m}"}', missing=missing)(event())) == {"m": word}
+        bare = compile_body('{"m":${m}}', missing=missing)(event())
+        assert bare == (b'{"m":undefined}' if missing == "undefined" else b'{"m":null}')
+
+    @pytest.mark.parametrize(
+        "text", ['m="${m}"', "${m}", '"${m}"', '{"m":"${m}"', '{"m":"${m|raw}"}', '{"a":1} and "${m}"', "{${m}}"]
+    )
+    def test_are_no_others(self, text: str) -> None:
+        assert compile_body(text)(event(m='"')) == text.replace("${m}", '"').replace("${m|raw}", '"').encode()
+
+
+@given(json_values)
+def test_any_value_leaves_a_json_text_json(value: Any) -> None:
+    body = '{"in": "${v}", "as": ${v}, "with": ["x \\" ${v} \\\\", {"${v}": 0}], "json": ${v|json}}'
+    found = json.loads(compile_body(body)(event(v=value)))
+    assert found["in"] == Template("${v}").render(event(v=value))
+    assert found["with"][0] == f'x " {found["in"]} \\'
+    assert found["json"] == value
+    if not isinstance(value, str | float):
+        assert found["as"] == value

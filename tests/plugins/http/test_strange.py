@@ -141,6 +141,18 @@ async def test_filters_write_a_value_as_they_say(server: Any) -> None:
         assert found["c"].count("/") == found["a"].count("/")
 
 
+async def test_a_text_that_is_json_stays_json(server: Any) -> None:
+    body = '{"v": "${payload.v}", "whole": ${payload}, "n": ${payload.n}, "bare": ${payload.v}}'
+    values = awkward()
+    async with copying(server.url, order="none", body=body) as run:
+        await run.put(*[json.dumps({"v": value, "n": n}) for n, value in enumerate(values)])
+        assert (await run.settled(len(values)))["success"] == len(values)
+    for found in [json.loads(seen.body) for seen in server.seen]:
+        value = values[found["n"]]
+        assert found == {"v": value, "whole": {"v": value, "n": found["n"]}, "n": found["n"], "bare": found["bare"]}
+        assert found["bare"] == value or json.loads(value) == found["bare"]  # it is JSON as it is
+
+
 @pytest.mark.parametrize("name", ["a b", "", "x\r\nEvil: 1", "x:", "ä", "content-length", "Transfer-Encoding", "(x)"])
 async def test_a_header_is_not_named_by_what_is_no_name(server: Any, name: str) -> None:
     async with copying(server.url, headers={"${payload.k}": "v"}, body="hello") as run:
