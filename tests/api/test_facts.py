@@ -38,7 +38,7 @@ def test_parts_are_told_with_their_options_and_without_secrets(plant: Dashboard)
     assert (status, [each["name"] for each in found]) == (200, ["server"])
     assert found[0]["type"] == "http"
     assert "very-secret" not in json.dumps(found)
-    assert ask(plant, "rules/hot")[1]["to"] == ["alarm"]
+    assert ask(plant, "rules")[1][0]["to"] == ["alarm"]
     status, refused = ask(plant, "sinks/nobody")
     assert (status, refused["code"]) == (404, "NOT_FOUND")
 

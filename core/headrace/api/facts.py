@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
-from headrace.api.finding import pipeline
+from headrace.api.finding import live, pipeline
 from headrace.components import Context, Transform
 from headrace.config import InvalidConfig, effective
 from headrace.config.problems import Mark, Problems, Text
@@ -53,14 +53,17 @@ def routes() -> list[web.AbstractRouteDef]:
 
 
 async def _all(request: web.Request) -> web.Response:
+    """As they run: placeholders are filled in."""
     return answer(_parts(pipeline(request), request.match_info["kind"]))
 
 
 async def _one(request: web.Request) -> web.Response:
+    """As its file has it, so that it can be changed and sent back; what no file names is told as it runs."""
     kind, name = request.match_info["kind"], request.match_info["name"]
     for each in _parts(pipeline(request), kind):
         if each["name"] == name:
-            return answer(each)
+            told = (await live(request).edit()).told(kind, name)
+            return answer(each if told is None else {"name": name, **told})
     raise Refused("NOT_FOUND", f"there is no {kind[:-1]} {name!r}", 404)
 
 

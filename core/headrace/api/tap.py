@@ -79,7 +79,7 @@ class _Tap:
 
     def _on_topic(self, event: Event) -> bool:
         topic = event.get("topic")
-        return isinstance(topic, str) and topics.matches(topic, self._topic)
+        return isinstance(topic, str) and topics.matches(self._topic, topic)
 
     async def messages(self) -> None:
         """Returns when there is something to show, or nothing has been for a while."""

@@ -6,16 +6,20 @@ Comments, order and placeholders stay; a placeholder is neither filled in nor lo
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import CommentMark, YAMLError
+from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
+from ruamel.yaml.tokens import CommentToken
 
 from headrace.config.files import expand
 from headrace.config.problems import is_reference, looks_secret, mask
@@ -24,6 +28,10 @@ from headrace.config.substitute import meaning
 from headrace.errors import ConfigError
 
 __all__ = ["Edit", "Replaced", "kept", "write"]
+
+BLOCKS = (LiteralScalarString, FoldedScalarString)
+_STARRED = re.compile(r"://[^/?#\s]*:\*+@")
+"""A URL as it is shown, with stars for its password."""
 
 
 class Edit:
@@ -47,6 +55,14 @@ class Edit:
         """What a file says of a part; None if none names it."""
         path = self._where(section, name)
         return None if path is None else self._files[path][section][name]
+
+    def told(self, section: str, name: str) -> dict[str, Any] | None:
+        """The same for people: secrets are starred out, placeholders are not filled in."""
+        given = copy.deepcopy(self.given(section, name))
+        if not isinstance(given, Mapping):
+            return None
+        _star(given)
+        return dict(given)
 
     def put(self, section: str, name: str, options: Mapping[str, Any]) -> tuple[Path, str]:
         """The file a part belongs to, and its text with these options. ``******`` keeps what is there."""
@@ -101,9 +117,9 @@ class Edit:
         if path is None:
             raise ConfigError(f"no file of the configuration names {section}.{name}")
         tree = self._files[path]
-        del tree[section][name]
+        _drop(tree[section], name)
         if not tree[section]:
-            del tree[section]
+            _drop(tree, section)
         return path, _text(tree)
 
     def _where(self, section: str, name: str) -> Path | None:
@@ -123,7 +139,7 @@ class Edit:
 def _change(old: CommentedMap, options: Mapping[str, Any]) -> None:
     """Make a map say something else, leaving what stays the same alone, comments and style among it."""
     for key in [key for key in old if key not in options]:
-        del old[key]
+        _drop(old, key)
     for key, value in options.items():
         before = old.get(key)
         if isinstance(before, CommentedMap) and isinstance(value, Mapping):
@@ -132,10 +148,55 @@ def _change(old: CommentedMap, options: Mapping[str, Any]) -> None:
             old[key] = kept(value, before)
 
 
+def _drop(tree: CommentedMap, key: str) -> None:
+    """Delete an entry; the comments on lines of their own that follow it stay."""
+    keys = list(tree)
+    at = keys.index(key)
+    place = _last(tree, key)
+    after = _comment(*place)
+    if not isinstance(place[0][place[1]], BLOCKS):
+        _, _, after = after.partition("\n")  # what stands on the entry's own line goes with it
+    del tree[key]
+    tree.ca.items.pop(key, None)
+    if not after or not tree:
+        return
+    if at < len(keys) - 1:
+        slots = tree.ca.items.setdefault(keys[at + 1], [None] * 4)
+        slots[1] = [CommentToken(after, CommentMark(0), None), *(slots[1] or ())]
+    else:
+        _add_comment(*_last(tree, keys[-2]), after)
+
+
+def _last(tree: Any, key: Any) -> tuple[Any, Any]:
+    """Where the comment after an entry is kept: at the last entry within it that has a line of its own."""
+    value = tree[key]
+    while isinstance(value, CommentedMap | CommentedSeq) and value and not value.fa.flow_style():
+        tree, key = value, list(value)[-1] if isinstance(value, CommentedMap) else len(value) - 1
+        value = tree[key]
+    return tree, key
+
+
+def _comment(tree: Any, key: Any) -> str:
+    token = tree.ca.items.get(key, [None] * 4)[_slot(tree)]
+    return "" if token is None else str(token.value)
+
+
+def _add_comment(tree: Any, key: Any, text: str) -> None:
+    """More lines after an entry."""
+    before = _comment(tree, key) or ("" if isinstance(tree[key], BLOCKS) else "\n")
+    tree.ca.items.setdefault(key, [None] * 4)[_slot(tree)] = CommentToken(before + text, CommentMark(0), None)
+
+
+def _slot(tree: Any) -> int:
+    return 0 if isinstance(tree, CommentedSeq) else 2
+
+
 def kept(value: Any, before: Any) -> Any:
     """The value; where it has only stars the secret of before, and where it is what a placeholder stands for that."""
     if isinstance(before, str) and value != before and _is_shown(before, value):
         return before
+    if isinstance(value, str) and value != before and _STARRED.search(value):
+        raise ConfigError(f"{mask(value)}: give the password once more, as the rest of the URL is another")
     if value == HIDDEN:
         if before is None:
             raise ConfigError(f"{HIDDEN} stands for a value that is there already, and there is none")

@@ -44,3 +44,57 @@ def test_a_file_that_is_no_yaml_is_shown_and_replaced_and_not_added_to(file: Pat
     assert edit.replaced(str(file), "name: plant\n") == (file, "name: plant\n")
     with pytest.raises(ConfigError, match="repair it first"):
         edit.put("sinks", "s", {"url": "http://127.0.0.1:9"})
+
+
+TEXT = """\
+sinks:
+  # one
+  alarm: {type: http}   # own
+  # two
+  spare:
+    type: http # y
+    body: |
+      x
+      y
+  # three
+  third:
+    headers:
+    - 1
+    - 2
+  # four
+  fifth: {type: console}
+# the end
+top: 1
+"""
+COMMENTS = ("# one", "# two", "# three", "# four", "# the end")
+
+
+@pytest.mark.parametrize("name", ["alarm", "spare", "third", "fifth"])
+def test_comments_around_a_part_that_is_removed_stay(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(TEXT)
+    path, text = Edit([str(file)]).take("sinks", name)
+    file.write_text(text)
+    assert [line.strip() for line in text.splitlines() if line.strip().startswith("#")] == list(COMMENTS)
+    left = Edit([str(path)])
+    assert left.given("sinks", name) is None
+    with pytest.raises(ConfigError, match=f"names sinks.{name}"):
+        left.take("sinks", name)
+
+
+def test_comments_after_an_option_that_is_removed_stay(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("sinks:\n  a:\n    type: console\n    enable: false   # for now\n  # next\n  b: {type: console}\n")
+    _, text = Edit([str(file)]).put("sinks", "a", {"type": "console"})
+    assert text == "sinks:\n  a:\n    type: console\n  # next\n  b: {type: console}\n"
+
+
+def test_a_password_in_a_url_is_kept_with_that_url_only(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text('sources: {a: {type: mqtt, url: "mqtt://ada:hunter2@one:1883"}}\n')
+    edit = Edit([str(file)])
+    told = edit.told("sources", "a")
+    assert told == {"type": "mqtt", "url": "mqtt://ada:*******@one:1883"}
+    assert "hunter2@one" in edit.put("sources", "a", {**told, "qos": 1})[1]
+    with pytest.raises(ConfigError, match="once more"):
+        edit.put("sources", "a", {**told, "url": told["url"].replace("one", "two")})

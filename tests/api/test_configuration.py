@@ -1,0 +1,114 @@
+"""The configuration as text over HTTP: shown, checked, written, read again; secrets leave as stars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dashboards import Dashboard
+
+PLANT = """
+# the plant
+sources: {devices: {type: mqtt_server, listen: "127.0.0.1:MQTT"}}
+connectors:
+  server: {type: http, url: "http://ada:hunter2@127.0.0.1:9", headers: {X-Api-Key: s3cret}}   # ours
+rules: {all: {sql: 'SELECT * FROM "t/#"', to: out}}
+sinks:
+  out: {type: http, connector: server, path: "${env:WHERE:-/in}"}
+"""
+
+
+@pytest.fixture
+def plant(run: Callable[[str], Dashboard]) -> Dashboard:
+    return run(PLANT)
+
+
+def shown(plant: Dashboard) -> str:
+    files = plant.ask("config")["files"]
+    assert [each["file"] for each in files] == [str(plant.config)]
+    text: str = files[0]["text"]
+    return text
+
+
+def test_the_files_and_what_they_mean_are_shown_without_secrets(plant: Dashboard) -> None:
+    found = plant.ask("config")
+    assert (found["generation"], found["error"], found["read_only"]) == (1, None, False)
+    text = shown(plant)
+    assert "# the plant" in text
+    assert "${env:WHERE:-/in}" in text
+    assert "path: /in" in found["effective"]
+    for each in (text, found["effective"]):
+        assert "s3cret" not in each
+        assert "hunter2" not in each
+
+
+def test_a_text_is_checked_without_being_written(plant: Dashboard) -> None:
+    before = plant.config.read_text()
+    fresh = shown(plant).replace("t/#", "u/#")
+    status, told = plant.call("POST", "config/check", {"file": str(plant.config), "text": fresh})
+    assert (status, told["changed"]) == (200, {"rules": {"changed": ["all"]}})
+    assert "+rules: {all: {sql: 'SELECT * FROM \"u/#\"', to: out}}" in told["diff"].splitlines()
+    assert "s3cret" not in str(told)
+    assert plant.config.read_text() == before
+    assert plant.ask("config")["generation"] == 1
+
+
+def test_a_text_is_written_with_the_secrets_its_stars_stand_for(plant: Dashboard) -> None:
+    before = plant.config.read_text()
+    fresh = shown(plant).replace("t/#", "u/#")
+    status, told = plant.call("PUT", "config", {"file": str(plant.config), "text": fresh})
+    assert (status, told["generation"], told["changed"]) == (200, 2, {"rules": {"changed": ["all"]}})
+    written = plant.config.read_text().replace("'s3cret'", "s3cret")  # the stars needed quotes
+    assert written.split() == before.replace("t/#", "u/#").split()
+    assert "u/#" in plant.ask("config")["effective"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("t/#", "t/#/x", "rules.all.sql"),
+        ("to: out", "to: nobody", "nobody"),
+        ("rules:", "rules: [", "plant.yaml"),
+        ("plant\nshutdown", "other\nshutdown", "name"),
+    ],
+    ids=["query", "sink", "yaml", "restart"],
+)
+def test_a_wrong_text_is_refused_with_its_place_and_nothing_changes(
+    plant: Dashboard, old: str, new: str, told: str
+) -> None:
+    before, text = plant.config.read_text(), shown(plant)
+    assert old in text
+    for method, path in (("POST", "config/check"), ("PUT", "config")):
+        status, refused = plant.call(method, path, {"file": str(plant.config), "text": text.replace(old, new)})
+        assert (status, refused["code"]) == (400, "BAD_REQUEST")
+        assert told in refused["message"] + str(refused.get("problems"))
+        assert "s3cret" not in str(refused)
+        assert plant.config.read_text() == before
+    assert plant.ask("config")["generation"] == 1
+    assert plant.ask("config")["error"] is None
+
+
+def test_only_files_of_the_configuration_are_written(plant: Dashboard) -> None:
+    other = plant.config.with_name("other.yaml")
+    status, refused = plant.call("PUT", "config", {"file": str(other), "text": "sinks: {}"})
+    assert (status, refused["code"]) == (400, "BAD_REQUEST")
+    assert not other.exists()
+    for body in ({}, {"file": str(plant.config)}, {"file": 1, "text": 2}, []):
+        assert plant.call("PUT", "config", body)[0] == 400
+
+
+def test_files_are_read_again(plant: Dashboard) -> None:
+    plant.config.write_text(plant.config.read_text().replace("t/#", "u/#"))
+    status, told = plant.call("POST", "config/reload?dry_run=true")
+    assert (status, told["generation"], told["changed"]) == (200, 1, {"rules": {"changed": ["all"]}})
+    status, told = plant.call("POST", "config/reload")
+    assert (status, told["generation"], told["changed"]) == (200, 2, {"rules": {"changed": ["all"]}})
+    assert plant.call("POST", "config/reload")[1]["changed"] == {}
+    plant.config.write_text(plant.config.read_text().replace("SELECT", "SELEC"))
+    status, refused = plant.call("POST", "config/reload")
+    lines = plant.config.read_text().splitlines()
+    assert status == 400
+    assert "SELEC " in lines[refused["problems"][0]["line"] - 1]
+    assert "rules.all.sql" in plant.ask("config")["error"]
+    assert plant.ask("rules/all/metrics")["counters"]["matched"] == 0  # the one before goes on
