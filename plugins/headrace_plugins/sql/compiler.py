@@ -7,7 +7,7 @@ passed, so that an event which is filtered out costs as little as can be without
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
@@ -146,10 +146,8 @@ class _Compiler:
 
     def _select(self, query: Select) -> list[str]:
         scope = Scope()
-        fields = _exprs(query.fields)
         conditions = [query.where] if query.where is not None else []
-        hidden = any(field.target == Path("payload", (), field.target.at) for field in query.fields if field.target)
-        stage = self._payload(scope, [] if hidden else fields, [*fields, *conditions])
+        stage = self._payload(scope, _own(query.fields), [*_exprs(query.fields), *conditions])
         row = FieldList(self.emitter, scope, query.fields, _names(conditions))
         stage += row.lines
         lines = _guarded("SELECT", stage)
@@ -184,7 +182,8 @@ class _Compiler:
         scope = Scope()
         conditions = [query.where] if query.where is not None else []
         inside = [*([query.incase] if query.incase is not None else []), *_exprs(query.do)]
-        stage = self._payload(scope, _exprs(query.fields), [*_exprs(query.fields), *conditions, *inside, *inside])
+        everything = [*_exprs(query.fields), *conditions, *inside, *inside]
+        stage = self._payload(scope, _own(query.fields), everything)
         for field in query.fields:
             if field.expr is None:
                 raise Problem(field.at, "FOREACH takes an array, not *", "name the array: FOREACH payload.list AS item")
@@ -248,6 +247,15 @@ def _guarded(clause: str, lines: list[str], leave: str = "continue") -> list[str
 
 def _exprs(fields: Iterable[Field]) -> list[Expr]:
     return [field.expr for field in fields if field.expr is not None]
+
+
+def _own(fields: Iterable[Field]) -> Iterator[Expr]:
+    """The expressions in which ``payload`` is the event's: those up to the first that gives another value this name."""
+    for field in fields:
+        if field.expr is not None:
+            yield field.expr
+        if field.target is not None and field.target.root == "payload":
+            return
 
 
 def _paths(exprs: Iterable[Expr]) -> Iterable[Path]:

@@ -220,6 +220,8 @@ class Emitter(Names):
                 return self._in(expr, scope)
             case IsNull(operand):
                 code = self.value(operand, scope)
+                if code.simple and code.defined:
+                    return Code("False", "bool", simple=True)
                 first, again = self.bound(code)
                 return Code(f"({first} is U or {again} is None)", "bool", raises=code.raises)
             case Between() | Like():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from headrace_plugins.sql.functions.base import Kind
@@ -130,13 +130,13 @@ class Names:
             keys = [inside(step.path).text if isinstance(step, By) else _constant(step) for step in steps]
             return Code(f"dig({code.text}, ({', '.join(keys)}))", raises=code.raises)
         for step in steps:
-            if isinstance(step, End) or code.text == "U" or code.kind in ("num", "bool"):  # there is nothing below
-                return replace(UNDEFINED_CODE, raises=code.raises)
+            if code.text == "U" or code.kind in ("num", "bool") or (isinstance(step, End) and not code.raises):
+                return UNDEFINED_CODE  # there is nothing below
             if isinstance(step, str):
                 first, again = self.bound(code)
                 text = f"({again}.get({step!r}, U) if type({first}) is dict else get({again}, {step!r}))"
             else:
-                at = inside(step.path).text if isinstance(step, By) else str(step)
+                at = inside(step.path).text if isinstance(step, By) else "0" if isinstance(step, End) else str(step)
                 text = f"index({code.text}, {at})"
             code = Code(text, raises=code.raises)
         return code

@@ -67,6 +67,11 @@ def test_a_condition_means_what_it_says(condition: str, met: bool, run: Run) -> 
     assert run(f'SELECT 1 AS v FROM "#" WHERE {condition}', payload) == [{"v": 1}] * met
 
 
+def test_what_is_written_out_is_never_null(run: Run) -> None:
+    assert run("SELECT 1 AS a, 'x' AS b FROM \"#\" WHERE 1 IS NOT NULL AND a IS NOT NULL AND b IS NULL") == []
+    assert run("SELECT 1 AS a FROM \"#\" WHERE '' IS NOT NULL AND a IS NOT NULL") == [{"a": 1}]
+
+
 def test_like_takes_strings(run: Run) -> None:
     with pytest.raises(EvaluationError, match="LIKE takes two strings, not the number 5"):
         run("SELECT 1 AS v FROM \"#\" WHERE payload.n LIKE '5'", '{"n": 5}')

@@ -12,7 +12,8 @@ from headrace_plugins.sql.functions.base import function
 @function(check=from_one)
 def nth(n: Any, values: Any) -> Any:
     """The n-th element, from 1."""
-    if not 1 <= integer(n) <= len(array(values)):
+    array(values)
+    if not 1 <= integer(n) <= len(values):
         raise ValueError(f"there is no element {n} of {len(values)}")
     return values[n - 1]
 
