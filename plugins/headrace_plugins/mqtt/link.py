@@ -97,10 +97,8 @@ class Link:
         self._after = after
         self._make = make
         self._now = 0
-        self._out = bytearray()
-        self._flushing = False
-        self._fd = -1
-        self._writer = False
+        self._out, self._flushing = bytearray(), False
+        self._fd, self._writer = -1, False
         self._ticker: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._connack: asyncio.Future[None] = self._loop.create_future()
@@ -208,6 +206,8 @@ class Link:
         future = self._answers.setdefault(mid, self._loop.create_future())
         if not future.done():
             future.set_result(reasons)
+        if self.copies is not None:
+            self.copies.answered()
 
     # -- the socket --------------------------------------------------------------------------------------------
 

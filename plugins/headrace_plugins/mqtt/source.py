@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace import Ack, Batch, Event, NotConnected, Offer, Source
@@ -17,7 +17,15 @@ from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
 from headrace_plugins.mqtt.events import Derived, adapter_of
 from headrace_plugins.mqtt.rivals import Rivals
-from headrace_plugins.mqtt.subscriptions import DROPPED, Copies, Remembered, of_group, overlapping, without_covered
+from headrace_plugins.mqtt.subscriptions import (
+    DROPPED,
+    Copies,
+    Remembered,
+    meeting,
+    of_group,
+    overlapping,
+    without_covered,
+)
 
 if TYPE_CHECKING:  # paho is imported when a source opens
     from paho.mqtt.reasoncodes import ReasonCode
@@ -173,8 +181,10 @@ class Mqtt(Source[MqttConfig]):
         self._choose(filters)
         if self._overlap != overlapped or self._derive is not None:
             return False  # which message came by which subscription, and why, is settled when they are made
-        answers = await link.subscribe([filter for filter in self._filters if filter not in before], self.config.qos)
-        await link.unsubscribe([filter for filter in before if filter not in self._filters])
+        gone = [filter for filter in before if filter not in self._filters]
+        answers = await self._exchange(link, [filter for filter in self._filters if filter not in before], gone)
+        if not self._overlap:
+            link.copies = None
         refused = {filter: reason for filter, reason in answers.items() if reason.is_failure}
         self._keep([filter for filter in self._filters if filter not in refused])
         if problems := self._problems(link, answers, refused):
@@ -203,6 +213,8 @@ class Mqtt(Source[MqttConfig]):
         assert self._intake is not None
         link = Link(self.config, self._client, self._client_id, version == "5", self._intake, self._make, self._link)
         link.derive = self._derive
+        if self._overlap or overlapping(self._remembered.filters):
+            link.copies = Copies()  # what waited for us may be on its way before we subscribe
         try:
             await link.connect()
         except BaseException:
@@ -216,20 +228,34 @@ class Mqtt(Source[MqttConfig]):
     async def _subscribe(self, link: Link) -> list[str]:
         """Subscribe; what is not as it should be. NotConnected if the broker refuses everything."""
         had = self._remembered.filters if link.session_present else ()
-        if gone := [filter for filter in had if filter not in self._filters]:
-            await link.unsubscribe(gone)
+        gone = [filter for filter in had if filter not in self._filters]
         # subscribed again, 3.1.1 would send the retained messages again
         again = link.version == 5 or self.config.retained == "all"
         wanted = [filter for filter in self._filters if again or filter not in had]
-        identify = self._overlap if link.identifies else []
-        link.copies = Copies() if identify else None
-        answers = await link.subscribe(wanted, self.config.qos, identify=identify)
+        answers = await self._exchange(link, wanted, gone)
+        if not self._overlap and not overlapping(had):  # of what waited for us, there may be copies for long
+            link.copies = None
         refused = {filter: reason for filter, reason in answers.items() if reason.is_failure}
         if refused and len(refused) == len(self._filters):
             raise NotConnected(f"{self.config.url} refuses to send {_list(refused)}")
         self._keep([filter for filter in self._filters if filter not in refused])
         self._watch_dropped(link)
         return self._problems(link, answers, refused)
+
+    async def _exchange(self, link: Link, wanted: Sequence[str], gone: Sequence[str]) -> Mapping[str, ReasonCode]:
+        """Subscribe to these, then end those: of topics they share, no message is missed meanwhile, or comes twice."""
+        replacing = meeting(wanted, gone) if link.identifies else []
+        identify = {*self._overlap, *replacing} if link.identifies else frozenset()
+        if identify and link.copies is None:
+            link.copies = Copies()
+        if link.copies is not None:
+            link.copies.replacing = bool(replacing)
+        answers = await link.subscribe(wanted, self.config.qos, identify=identify)
+        if gone:
+            await link.unsubscribe(gone)
+        if link.copies is not None:
+            link.copies.replacing = False
+        return answers
 
     def _problems(self, link: Link, answers: Mapping[str, ReasonCode], refused: Mapping[str, ReasonCode]) -> list[str]:
         problems = [f"the broker refuses to send {_list(refused)}"] if refused else []

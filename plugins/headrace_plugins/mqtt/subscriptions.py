@@ -13,7 +13,7 @@ from headrace import topics
 from headrace_plugins._files import replace_file
 from headrace_plugins._mqtt.framing import MAX_VARINT
 
-__all__ = ["DROPPED", "Copies", "Remembered", "identifier", "of_group", "overlapping", "without_covered"]
+__all__ = ["DROPPED", "Copies", "Remembered", "identifier", "meeting", "of_group", "overlapping", "without_covered"]
 
 DROPPED = "$SYS/broker/publish/messages/dropped"
 """Where Mosquitto counts what it dropped."""
@@ -38,11 +38,23 @@ def without_covered(filters: Iterable[str]) -> tuple[str, ...]:
 
 def overlapping(filters: Sequence[str]) -> list[str]:
     """Those that share topics with another one of their group. Some brokers send such a message once for each."""
-    named = [of_group(filter) for filter in filters]
+    groups = _by_group(filters)
+    named = [(one, *of_group(one)) for one in filters]
+    return [one for one, group, filter in named if len(groups[group].meeting(filter)) > 1]
+
+
+def meeting(filters: Sequence[str], others: Iterable[str]) -> list[str]:
+    """Those that share topics with one of the others."""
+    groups = _by_group(others)
+    named = [(one, *of_group(one)) for one in filters]
+    return [one for one, group, filter in named if group in groups and groups[group].meeting(filter)]
+
+
+def _by_group(filters: Iterable[str]) -> dict[str, topics.TopicIndex[str]]:
     groups: dict[str, topics.TopicIndex[str]] = {}
-    for group, filter in named:
+    for group, filter in map(of_group, filters):
         groups.setdefault(group, topics.TopicIndex()).add(filter, filter)
-    return [one for one, (group, filter) in zip(filters, named, strict=True) if len(groups[group].meeting(filter)) > 1]
+    return groups
 
 
 def of_group(filter: str) -> tuple[str, str]:
@@ -62,15 +74,22 @@ class Copies:
     """Tells the copies of a message, one for each filter it matches, by the subscription identifiers they carry.
 
     A copy brings what came a moment ago under an identifier that did not; what comes again under the same one was
-    published again.
+    published again. While subscriptions take the place of others (``replacing``), to have none is an identifier, too:
+    the others may have been made without.
     """
 
     def __init__(self) -> None:
+        self.replacing = False
         self._recent: dict[bytes, set[int]] = {}
+
+    def answered(self) -> None:
+        """The broker changed its subscriptions here: copies of what it sent before do not come after."""
+        if self.replacing:
+            self._recent.clear()
 
     def is_one(self, topic: str, payload: bytes, qos: int, found: Mapping[str, Any]) -> bool:
         """Is this a copy of a message that came before?"""
-        given = found.get("Subscription-Identifier")
+        given = found.get("Subscription-Identifier", 0 if self.replacing else None)
         if given is None:
             return False
         ids = set(given) if isinstance(given, list) else {given}
