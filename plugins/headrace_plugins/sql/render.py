@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from headrace_plugins.sql.lexer import is_plain_name
 from headrace_plugins.sql.nodes import (
     And,
@@ -34,6 +36,8 @@ def render(expr: Expr) -> str:
     """The text of an expression, with no more parentheses than it needs to be read."""
     match expr:
         case Literal(value):
+            if isinstance(value, float):
+                return re.sub(r"^(\d+)e", r"\1.0e", repr(value))  # 1e+16 would be the name e beside a 1
             return f"'{value}'" if isinstance(value, str) else str(value).lower()
         case Path(root, steps):
             return _name(root) + "".join(map(_step, steps))

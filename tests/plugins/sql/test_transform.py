@@ -110,6 +110,32 @@ def test_an_explanation_shows_each_operand(make: Callable[..., Sql]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("query", "payload", "why"),
+    [
+        ("FOREACH topic DO item", "no json", "topic is the string 't/1', and FOREACH takes an array"),
+        ("FOREACH payload DO item", '{"a": 1}', "payload is an object, and FOREACH takes an array"),
+        (
+            "FOREACH payload.s DO item",
+            '{"s": "[1]"}',
+            "payload.s is the string '[1]', and FOREACH takes an array; json_decode() makes one of a text",
+        ),
+        ("FOREACH payload.l DO item", '{"l": []}', "payload.l is an empty array"),
+        ("FOREACH payload DO item INCASE item > 1.0e20", "[1, 2]", "INCASE is true for none of 2 elements"),
+        ('FOREACH payload DO item FROM "#" WHERE qos > 1.0e20', "[1, 2]", "WHERE is false"),
+    ],
+)
+def test_it_is_said_why_there_is_no_row(query: str, payload: str, why: str, make: Callable[..., Sql]) -> None:
+    sql = make(query if "FROM" in query else f'{query} FROM "#"')
+    told = sql.explain(Event({"topic": "t/1", "qos": 1, "payload": payload}))
+    assert told.lines[-1] == f"no row: {why}"
+
+
+def test_a_float_is_told_as_it_is_written(make: Callable[..., Sql]) -> None:
+    told = make('SELECT 1 AS a FROM "#" WHERE qos > 1.0e20').explain(Event({"qos": 1}))
+    assert told.lines[0] == "WHERE qos > 1.0e+20: false"
+
+
 def test_to_explain_changes_nothing(make: Callable[..., Sql]) -> None:
     sql = make('SELECT kv_store_get(1) AS before, kv_store_put(1, 2) AS put FROM "#" WHERE put')
     event = Event({"topic": "t", "payload": "{}"})
