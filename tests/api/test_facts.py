@@ -71,3 +71,31 @@ def test_dead_letters_are_listed_within_bounds(plant: Dashboard) -> None:
     assert ask(plant, "dead_letters")[0] in (200, 400)  # a stream in memory may not be looked into
     assert ask(plant, "dead_letters?limit=100000")[0] == 400
     assert ask(plant, "dead_letters?since=soon")[0] == 400
+
+
+def test_a_rule_explains_what_it_and_its_sinks_would_do(plant: Dashboard) -> None:
+    before = ask(plant, "status")[1]["rules"]["hot"]["counters"]
+
+    def explained(**context: Any) -> Any:
+        status, told = ask(plant, "rules/hot/explain", {"context": context})
+        assert status == 200
+        return told
+
+    told = explained(topic="plant/1", payload='{"temp": 31}')
+    assert (told["rule"], told["seen"], told["rows"]) == ("hot", True, [{"temp": 31}])
+    assert 'FROM "plant/#": matches topic plant/1' in told["lines"]
+    ((sent,),) = told["sends"]
+    assert (sent["sink"], sent["type"], sent["error"]) == ("alarm", "http", "")
+    assert (sent["request"]["method"], sent["request"]["body"]) == ("POST", '{"temp":31}')
+    assert "very-secret" not in json.dumps(told)
+    cold = explained(topic="plant/1", payload='{"temp": 3}')
+    assert (cold["seen"], cold["rows"], cold["sends"]) == (True, [], [])
+    assert "payload.temp is 3" in "\n".join(cold["lines"])
+    assert explained(topic="x", payload="{}")["seen"] is False
+    assert ask(plant, "status")[1]["rules"]["hot"]["counters"] == before
+
+
+def test_what_cannot_be_explained_is_refused(plant: Dashboard) -> None:
+    assert ask(plant, "rules/nobody/explain", {"context": {}})[0] == 404
+    for body in ({}, {"context": []}, []):
+        assert ask(plant, "rules/hot/explain", body)[0] == 400

@@ -19,6 +19,7 @@ from headrace.config.tree import Node
 from headrace.config.validate import validate
 from headrace.engine import Pipeline
 from headrace.events import Event
+from headrace.explain import Explainer
 from headrace.reference import schema
 from headrace.registry import Registry
 from headrace.samples import make_event, samples
@@ -29,7 +30,7 @@ KINDS = ("sources", "connectors", "rules", "sinks")
 
 
 def routes() -> list[web.AbstractRouteDef]:
-    """``GET schemas``, ``events``, ``functions``, ``plugins``, each kind and each part; ``POST rules/test``."""
+    """``GET schemas``, ``events``, ``functions``, ``plugins``, each kind and part; ``POST rules/test``, ``explain``."""
     told: Mapping[str, Callable[[Pipeline], Any]] = {
         "schemas": lambda found: schema(found.registry),
         "events": lambda _: [each._asdict() for each in samples()],
@@ -49,6 +50,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.get(f"/api/v1/{kinds}", _all),
         web.get(f"/api/v1/{kinds}/{{name}}", _one),
         web.post("/api/v1/rules/test", _test_rule),
+        web.post("/api/v1/rules/{name}/explain", _explain),
     ]
 
 
@@ -102,6 +104,20 @@ async def _test_rule(request: web.Request) -> web.Response:
         raise Refused("BAD_REQUEST", "context: send an object, the columns of an event")
     # a query may take as long as it likes, and events go on
     return await asyncio.to_thread(_tried, transform, make_event(context))
+
+
+async def _explain(request: web.Request) -> web.Response:
+    """What the rule that runs and its sinks would do with an event, and why; nothing is sent, nothing is counted."""
+    found, name = pipeline(request), request.match_info["name"]
+    rule = found.spec.rules.get(name)
+    if rule is None:
+        raise Refused("NOT_FOUND", f"there is no rule {name!r}", 404)
+    context = (await options(request)).get("context")
+    if not isinstance(context, dict):
+        raise Refused("BAD_REQUEST", "send {context: {the columns of an event}}")
+    explainer = Explainer(found.spec, found.registry)
+    told = await asyncio.to_thread(explainer.rule, rule, make_event(context))
+    return answer(told.document())
 
 
 def _tried(transform: Transform[Any], event: Event) -> web.Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from headrace.cli.explain import came_from
 from headrace.components import Context, Explanation, Offer, Transform
 from headrace.config import InvalidConfig, Problem
 from headrace.config.problems import Mark, Problems, Text
@@ -13,6 +12,7 @@ from headrace.config.tree import Node
 from headrace.config.validate import validate
 from headrace.errors import HeadraceError, PluginError
 from headrace.events import Event
+from headrace.explain import came_from
 from headrace.registry import Registry
 from headrace.samples import samples
 from headrace.topics import MESSAGE
