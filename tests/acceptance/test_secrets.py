@@ -89,8 +89,9 @@ async def test_no_secret_comes_out_anywhere(echo: Any, tmp_path: Path) -> None:
     headrace.config.rename(tmp_path / "pipeline.yaml")
     headrace.config = tmp_path / "pipeline.yaml"
     out: dict[str, str] = {}
-    await headrace.start()
+    await headrace.start(wait=False)  # its source may be done before anybody looks
     try:
+        await until(lambda: headrace.socket.exists(), 20)
         refused = [name for name in config["sinks"] if not name.startswith("no_")]
         await headrace.until(lambda status: all(status["sinks"][name]["counters"]["failed"] == 2 for name in refused))
         await headrace.until(lambda status: all(status["sinks"][f"no_{x}"]["last_error"] for x in ("token", "proxy")))

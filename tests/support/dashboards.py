@@ -59,7 +59,8 @@ class Dashboard:
             str(self.config),
             *options,
             cwd=directory,
-            env=os.environ | {"XDG_STATE_HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)},
+            env=os.environ
+            | {"PYTHONWARNINGS": "error", "XDG_STATE_HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)},
         )
         self.log: list[str] = []
         self._reader = threading.Thread(target=lambda: self.log.extend(self._process.stderr or ()), daemon=True)

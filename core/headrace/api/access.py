@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 from base64 import b64decode
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -39,6 +40,10 @@ class Who:
 
     name: str
     role: Role
+
+
+_WHO: ContextVar[Who] = ContextVar("who")
+"""Of the request that is being answered."""
 
 
 class Access:
@@ -72,7 +77,7 @@ class Access:
 
     @web.middleware
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Lets a request through to its handler, with ``request["who"]``, or refuses it."""
+        """Lets a request through to its handler, or refuses it."""
         path = request.path.removeprefix(self._options.prefix)
         changes = request.method not in SAFE
         self._own_name(request)
@@ -82,13 +87,13 @@ class Access:
             who = await self._who(request)
             if who is None:
                 raise Refused("UNAUTHORIZED", "say who you are: sign in, or send a token", 401)
-            request["who"] = who
+            _WHO.set(who)
             if changes and who.role != "admin" and not _looks(path):
                 self._tell(request, who.name, "refused: not an admin")
                 raise Refused("FORBIDDEN", f"{who.name} may look, and only an admin may change things", 403)
         response = await handler(request)
         if changes and path not in LOOKING:
-            self._tell(request, request["who"].name, str(response.status))
+            self._tell(request, _WHO.get().name, str(response.status))
         return response
 
     async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -204,7 +209,7 @@ class Access:
 
     async def _me(self, request: web.Request) -> web.Response:
         """Who asks, and what they may do."""
-        who: Who = request["who"]
+        who = _WHO.get()
         return answer({"name": who.name, "role": who.role, "read_only": self._live.read_only, "open": self._open})
 
 
