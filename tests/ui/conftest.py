@@ -10,14 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dashboards import UI, Dashboard, Receiver, watched
+from dashboards import UI, Dashboard, Receiver, receiving, watched
 from headrace.api.dashboard import BUILT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="NOT TESTED: playwright is not installed")
@@ -74,11 +73,5 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Dashboard]]:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with receiving() as server:
+        yield server

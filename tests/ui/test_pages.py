@@ -16,7 +16,11 @@ pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 PAGES = ["overview", "sources", "connectors", "rules", "sinks", "flow", "dead", "tap", "config", "plugins"]
-DETAILS = ["rules/overheated", "sinks/alarm_api", "sources/devices", "connectors/plant_server"]
+DETAILS = [
+    "rules/overheated", "rules/overheated?tab=test", "rules/overheated?tab=numbers", "rules/new", "sources/devices",
+    "connectors/plant_server", "connectors/plant_server?tab=settings", "sinks/alarm_api",
+    "sinks/alarm_api?tab=deliveries", "sinks/alarm_api?tab=settings", "flow?node=sink:archive", "config?file=effective",
+]  # fmt: skip
 
 PLANT = """
 sources:
@@ -95,6 +99,11 @@ def test_the_flow_shows_who_gives_to_whom(page: Any, dashboard: Dashboard) -> No
         ("devices", "overheated"), ("devices", "everything"), ("overheated", "alarm_api"), ("everything", "archive"),
     }  # fmt: skip
     page.locator(".flow .node[data-name=archive]", has_text="3 delivered").click()
+    page.get_by_role("heading", name="Events of sink archive").wait_for()
+    page.get_by_text("0 passed while you look").wait_for()
+    dashboard.publish("plant/oven1/door", "open")
+    page.locator(".events").get_by_text("plant/oven1/door").wait_for()
+    page.get_by_role("link", name="Open archive").click()
     page.get_by_role("heading", name="archive").wait_for()
 
 
@@ -114,8 +123,8 @@ def test_the_keyboard_reaches_the_content_and_the_tabs(page: Any, dashboard: Das
     assert page.evaluate("() => document.activeElement.id") == "main"
     page.get_by_role("tab", name="Numbers").focus()
     page.keyboard.press("ArrowRight")
-    assert page.get_by_role("tab", name="Settings").get_attribute("aria-selected") == "true"
-    assert page.url.endswith("tab=settings")
+    assert page.get_by_role("tab", name="Delivery log").get_attribute("aria-selected") == "true"
+    assert page.url.endswith("tab=deliveries")
 
 
 @pytest.mark.skipif("HEADRACE_SCREENSHOTS" not in os.environ, reason="pictures of the docs are made on request")

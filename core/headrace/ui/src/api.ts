@@ -100,6 +100,14 @@ export const start = (kind: PartKind, name: string): Promise<void> => request("P
 export const resetCounters = (kind: PartKind, name: string): Promise<void> => request("PUT", at(kind, name, "/metrics/reset"));
 export const test = (kind: PartKind, options: Options): Promise<{ steps?: Step[]; request?: Options }> => request("POST", `${kind}/test`, options);
 
+/** What a query makes of an event; without one, only what it reads. */
+export interface Tried {
+  rows: Options[];
+  explanation: string[];
+  inputs: { topics: string[]; events: string[] };
+}
+export const testSql = (sql: string, context?: Options): Promise<Tried> => request("POST", "rules/test", { sql, ...(context ? { context } : {}) });
+
 /** One attempt of a sink. */
 export interface Delivery {
   at: number;

@@ -1,7 +1,7 @@
 // What the SQL editor knows: words to complete, and what is wrong with a query.
 import type { Completion } from "@codemirror/autocomplete";
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, request } from "./api";
+import { ApiError, request, testSql } from "./api";
 import type { Problem } from "./editor";
 import type { Options } from "./types";
 
@@ -48,7 +48,7 @@ export function useSamples(): Sample[] {
 /** Errors of a query, at their place. */
 export async function checkSql(sql: string): Promise<Problem[]> {
   try {
-    await request("POST", "rules/test", { sql });
+    await testSql(sql);
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 400) return [];
     return [{ message: error.message, line: error.more.line, column: error.more.column }];

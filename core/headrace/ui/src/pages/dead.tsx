@@ -1,19 +1,23 @@
 // Events that their sink gave up: find, look into, give to the sink again, throw away.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { letters, purge, replay, type Letter, type Which } from "../api";
+import { letter, letters, purge, replay, type Letter, type Which } from "../api";
 import { look, status } from "../live";
 import { Act, Ago, Card, Confirm, Dialog, Empty, Notice, Page, number, size, useLoad } from "../parts";
+import { Request } from "../partform";
 import { href, route, setQuery } from "../route";
+import { mayAct } from "../who";
 
-const SHOWN = 100;
+const PAGE = 50;
+const AGES = { "": "of all time", "15m": "last 15 minutes", "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days" };
 
 export function DeadLetters(): JSX.Element {
   const asked = route.value.query;
-  const which: Which = { sink: asked.get("sink") ?? "", rule: asked.get("rule") ?? "", reason: asked.get("reason") ?? "" };
+  const which: Which = { sink: asked.get("sink") ?? "", rule: asked.get("rule") ?? "", reason: asked.get("reason") ?? "", since: asked.get("since") ?? "" };
+  const [limit, setLimit] = useState(PAGE);
   const totals = status.value?.stream.dead_letters ?? {};
   const held = totals["held"] ?? totals["kept"] ?? 0;
-  const found = useLoad(() => letters(which, SHOWN), JSON.stringify([which, held]));
+  const found = useLoad(() => letters(which, limit), JSON.stringify([which, held, limit]));
   const [error, setError] = useState("");
   const [done, setDone] = useState("");
   const [open, setOpen] = useState<Letter | null>(null);
@@ -31,7 +35,7 @@ export function DeadLetters(): JSX.Element {
     <Page
       title="Dead letters"
       lead={<>Events that a sink gave up after its last attempt. {number(held)} held{totals["held_bytes"] ? `, ${size(totals["held_bytes"])}` : ""}.</>}
-      actions={held > 0 && <><Act failed={setError} run={() => again(which)}>{given ? "Replay these" : "Replay all"}</Act><button type="button" onClick={() => setPurging(which)}>{given ? "Purge these" : "Purge all"}</button></>}
+      actions={held > 0 && mayAct.value && <><Act failed={setError} run={() => again(which)}>{given ? "Replay these" : "Replay all"}</Act><button type="button" onClick={() => setPurging(which)}>{given ? "Purge these" : "Purge all"}</button></>}
     >
       {(error || found.error) && <Notice>{error || found.error}</Notice>}
       {done && <Notice kind="good">{done}</Notice>}
@@ -39,6 +43,9 @@ export function DeadLetters(): JSX.Element {
         <div class="filter">
           <Choose label="Sink" all="every sink" names={Object.keys(status.value?.sinks ?? {})} now={which.sink ?? ""} choose={(sink) => narrow({ sink })} />
           <Choose label="Rule" all="every rule" names={Object.keys(status.value?.rules ?? {})} now={which.rule ?? ""} choose={(rule) => narrow({ rule })} />
+          <select aria-label="Age" value={which.since} onChange={(event) => narrow({ since: event.currentTarget.value })}>
+            {Object.entries(AGES).map(([age, told]) => <option key={age} value={age}>{told}</option>)}
+          </select>
           <input type="search" aria-label="Part of the reason" placeholder="Part of the reason" value={which.reason} onInput={(event) => narrow({ reason: event.currentTarget.value })} />
         </div>
         {found.value?.length === 0 ? (
@@ -50,33 +57,61 @@ export function DeadLetters(): JSX.Element {
               <tbody>
                 {(found.value ?? []).map((each) => (
                   <tr key={each.offset} data-letter={each.offset}>
-                    <td><button type="button" class="quiet" onClick={() => setOpen(each)}><Ago at={each.at / 1000} /></button></td>
+                    <td><button type="button" class="quiet start" aria-label={`Open letter ${each.offset}`} onClick={() => setOpen(each)}><Ago at={each.at / 1000} /></button></td>
                     <td><a href={href("sinks", each.sink)}>{each.sink}</a></td>
                     <td><a href={href("rules", each.rule)}>{each.rule}</a></td>
                     <td>{String(each.key ?? "")}</td>
                     <td class="num">{number(each.attempts)}</td>
                     <td><span class="clip" title={each.reason}>{each.reason}</span></td>
-                    <td class="num"><Act class="quiet" failed={setError} label={`Replay letter ${each.offset}`} run={() => again({ id: String(each.offset) })}>Replay</Act></td>
+                    <td class="num">{mayAct.value && <Act class="quiet" failed={setError} label={`Replay letter ${each.offset}`} run={() => again({ id: String(each.offset) })}>Replay</Act>}</td>
                   </tr>
                 ))}
               </tbody>
             </table>
-            {found.value?.length === SHOWN && <p class="hint">The oldest {SHOWN} are shown.</p>}
+            {found.value?.length === limit && <p class="hint">The oldest {limit} are shown. {limit < 1000 && <button type="button" class="quiet" onClick={() => setLimit(Math.min(1000, limit + 200))}>Show more</button>}</p>}
           </div>
         )}
       </Card>
       {open && (
-        <Dialog wide title={`Letter ${open.offset}`} close={() => setOpen(null)}>
-          <p class="error">{open.reason}</p>
-          <pre class="output" tabIndex={0} role="region" aria-label="All there is of it">{JSON.stringify(open, null, 2)}</pre>
+        <Dialog wide title={`Dead letter ${open.offset}`} close={() => setOpen(null)}>
+          <Opened letter={open} />
+          {mayAct.value && (
+            <div class="buttons">
+              <button type="button" onClick={() => { setPurging({ id: String(open.offset) }); setOpen(null); }}>Purge</button>
+              <Act class="primary" failed={setError} run={() => again({ id: String(open.offset) }).finally(() => setOpen(null))}>Replay</Act>
+            </div>
+          )}
         </Dialog>
       )}
       {purging && (
         <Confirm title="Purge dead letters?" act="Purge" close={() => setPurging(null)} run={async () => { const answer = await purge(purging); setDone(`${number(answer.purged)} purged.`); await Promise.all([look(), found.again()]); }}>
-          <p>{given ? "Those that the filter finds are" : "All of them are"} gone for good: nobody sends them any more.</p>
+          <p>{purging.id ? `Letter ${purging.id} is` : given ? "Those that the filter finds are" : "All of them are"} gone for good: nobody sends them any more.</p>
         </Confirm>
       )}
     </Page>
+  );
+}
+
+/** All there is of a letter: why it was given up, the event, and the request as it would be made now. */
+function Opened({ letter: { offset, event, answer, request, render: _, ...rest } }: { letter: Letter }): JSX.Element {
+  const whole = useLoad(() => letter(offset), offset);
+  const facts: [string, JSX.Element | string][] = [
+    ["Reason", <span class="error">{rest.reason}</span>],
+    ["Answer", answer ? <code>{String(answer)}</code> : "–"],
+    ["Given up", <>{new Date(rest.at).toLocaleString()}, after {number(rest.attempts)} {rest.attempts === 1 ? "attempt" : "attempts"}</>],
+    ["Way", <>{String(rest["source"] ?? "")} → <a href={href("rules", rest.rule)}>{rest.rule}</a> → <a href={href("sinks", rest.sink)}>{rest.sink}</a>, key {rest.key || "–"}</>],
+    ["Event", <code>{rest.event_id}</code>],
+  ];
+  return (
+    <>
+      <dl class="facts">{facts.map(([name, value]) => <><dt>{name}</dt><dd>{value}</dd></>)}</dl>
+      <h3>What the rule selected</h3>
+      <pre class="output" tabIndex={0} role="region" aria-label="What the rule selected">{JSON.stringify(event, null, 2)}</pre>
+      <h3>The request, as it would be made now</h3>
+      {whole.error && <Notice>{whole.error}</Notice>}
+      {whole.value?.render_error && <Notice>{whole.value.render_error}</Notice>}
+      {whole.value?.render && <Request request={whole.value.render} />}
+    </>
   );
 }
 

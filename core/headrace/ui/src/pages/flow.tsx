@@ -2,10 +2,11 @@
 import type { JSX } from "preact";
 import { parts } from "../api";
 import { rate, status } from "../live";
-import { Card, Empty, Page, number, perSecond, useLoad } from "../parts";
-import { href } from "../route";
-import type { Options, Part, PartKind } from "../types";
-import { sinksOf } from "./ruleparts";
+import { Ago, Card, Chip, Empty, Page, number, perSecond, useLoad } from "../parts";
+import { href, route } from "../route";
+import { Events } from "../tapped";
+import type { Options, Part } from "../types";
+import { sinksOf, sourcesOf } from "./ruleparts";
 
 const WIDTH = 200;
 const HEIGHT = 64;
@@ -35,12 +36,27 @@ export function Flow(): JSX.Element {
     const top = (height - all.length * (HEIGHT + GAP_Y) + GAP_Y) / 2;
     return all.map(([name, part], row) => ({ kind, name, part, x: column * (WIDTH + GAP_X) + 1, y: top + row * (HEIGHT + GAP_Y) }));
   });
+  const chosen = nodes.find((each) => idOf(each) === route.value.query.get("node"));
   return (
-    <Page title="Flow" lead="Sources, rules and sinks, with what flows between them now.">
+    <Page title="Flow" lead="Sources, rules and sinks, with what flows between them now. Choose one to see its events.">
       <Card>
         {nodes.length === 0 ? <Empty title="Nothing flows yet"><a href={href("overview")}>First steps</a></Empty> : <Graph nodes={nodes} rules={rules.value} height={height} />}
       </Card>
+      {chosen && <Looked key={idOf(chosen)} node={chosen} />}
     </Page>
+  );
+}
+
+const idOf = ({ kind, name }: Node): string => `${kind.slice(0, -1)}:${name}`;
+
+/** The part that somebody chose: how it is, and its events as they pass. */
+function Looked({ node }: { node: Node }): JSX.Element {
+  const { kind, name, part } = node;
+  return (
+    <Card title={`Events of ${kind.slice(0, -1)} ${name}`} actions={<a href={href(kind, name)}>Open {name}</a>}>
+      <p class="hint"><Chip state={part.state} why={part.reason} /> {part.reason} {part.last_error && part.last_error !== part.reason && <span class="error">Last error: {part.last_error} (<Ago at={part.last_error_at} />)</span>}</p>
+      <Events node={idOf(node)} />
+    </Card>
   );
 }
 
@@ -49,8 +65,7 @@ function Graph({ nodes, rules, height }: { nodes: Node[]; rules: Options[]; heig
   const edges = rules.flatMap((rule) => {
     const node = find("rules", String(rule["name"]));
     if (!node) return [];
-    const wanted = rule["sources"];
-    const names = typeof wanted === "string" ? [wanted] : Array.isArray(wanted) && wanted.length > 0 ? wanted.map(String) : null;
+    const names = sourcesOf(rule);
     const sources = nodes.filter((each) => each.kind === "sources" && (!names || names.includes(each.name)));
     const sinks = sinksOf(rule).map((name) => find("sinks", name)).filter((each) => each !== undefined);
     return [...sources.map((from): [Node, Node] => [from, node]), ...sinks.map((to): [Node, Node] => [node, to])];
@@ -68,27 +83,31 @@ function Graph({ nodes, rules, height }: { nodes: Node[]; rules: Options[]; heig
 
 function Edge({ from, to }: { from: Node; to: Node }): JSX.Element {
   const [x1, y1, x2, y2] = [from.x + WIDTH, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2];
-  const perSec = from.kind === "sources" ? rate("rules", to.name, "matched") : rate("sinks", to.name, "matched");
+  const moving = comes(to) > 0 && rate(from.kind, from.name, MAIN[from.kind]) > 0;
   const middle = (x1 + x2) / 2;
   return (
-    <g class={perSec > 0 ? "edge moving" : "edge"} data-from={from.name} data-to={to.name}>
+    <g class={moving ? "edge moving" : "edge"} data-from={from.name} data-to={to.name}>
       <path d={`M${x1},${y1} C${middle},${y1} ${middle},${y2} ${x2},${y2}`} />
-      {perSec > 0 && <text x={middle} y={(y1 + y2) / 2 - 6}>{perSecond(perSec)}</text>}
     </g>
   );
 }
 
+/** Events per second that a rule or a sink gets. */
+const comes = ({ kind, name }: Node): number => rate(kind, name, kind === "sources" ? "received" : "matched");
+
 function Box({ node }: { node: Node }): JSX.Element {
   const { kind, name, part } = node;
   const count = number(part.counters[MAIN[kind]]);
+  const perSec = comes(node);
   const waiting = kind === "sinks" ? (part.counters["queuing"] ?? 0) + (part.counters["inflight"] ?? 0) : 0;
   return (
-    <a href={href(kind as PartKind, name)} class={`node ${part.state}`} data-name={name}>
+    <a href={href("flow", "", { node: idOf(node) })} aria-current={route.value.query.get("node") === idOf(node) || undefined} class={`node ${part.state}`} data-name={name}>
       <title>{`${kind.slice(0, -1)}, ${part.state}${part.reason && part.reason !== part.state ? `: ${part.reason}` : ""}: `}</title>
       <rect x={node.x} y={node.y} width={WIDTH} height={HEIGHT} rx="8" />
       <rect class="state" x={node.x} y={node.y} width="5" height={HEIGHT} rx="2.5" />
       <text class="name" x={node.x + 16} y={node.y + 26}>{name.length > 22 ? `${name.slice(0, 21)}…` : name}</text>
       <text class="count" x={node.x + 16} y={node.y + 48}>{count} {TOLD[kind]}{waiting > 0 ? `, ${number(waiting)} wait` : ""}</text>
+      {perSec > 0 && <text class="rate" x={kind === "sources" ? node.x + WIDTH + 8 : node.x - 8} y={node.y + HEIGHT / 2 - 7} text-anchor={kind === "sources" ? "start" : "end"}>{perSecond(perSec)}</text>}
     </a>
   );
 }

@@ -1,15 +1,16 @@
 // One rule: its query, its sinks, a test on a sample, its numbers.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { create, onePart, update } from "../api";
+import { create, enable, onePart, resetCounters, update } from "../api";
 import { Editor } from "../editor";
 import { look, part, rate, status } from "../live";
-import { Act, Ago, Card, Chip, Dialog, Empty, Notice, Page, Tabs, number, perSecond, told, useLoad } from "../parts";
+import { Act, Ago, Card, Chip, Dialog, Empty, Notice, Page, Switch, Tabs, number, perSecond, told, useLoad } from "../parts";
 import { PartForm, READ_ONLY, without } from "../partform";
 import { go, href, route, setQuery } from "../route";
 import { useWords, checkSql } from "../sqlhelp";
 import type { Options } from "../types";
-import { isPlain, sinksOf, sqlOf } from "./ruleparts";
+import { mayAct, mayChange, whyNot } from "../who";
+import { isPlain, sinksOf, sourcesOf, sqlOf } from "./ruleparts";
 import { RuleTest } from "./ruletest";
 
 type Tab = "actions" | "test" | "numbers";
@@ -54,8 +55,17 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
     <Page
       title={fixed || "Create a rule"}
       lead={fixed ? <><a href={href("rules")}>rule</a> · <Chip state={live?.state} why={live?.reason} /> since <Ago at={live?.since} /></> : "A rule reads events with SQL and gives what it selects to sinks."}
-      actions={<><a class="button" href={href("rules")}>{fixed ? "Back" : "Cancel"}</a><Act class="primary" run={save} disabled={fixed ? !changed : !name || to.length === 0} title={to.length === 0 ? "Add an action first: a rule needs a sink" : ""}>{fixed ? "Save" : "Create"}</Act></>}
+      actions={
+        <>
+          {fixed && mayChange.value && <label class="inline"><Switch on={live?.state !== "disabled"} label={`${fixed} enabled`} change={(on) => void enable("rules", fixed, on).then(look, (failure: unknown) => setError(told(failure)))} /> enabled</label>}
+          {fixed && <a class="button" href={href("tap", "", { node: `rule:${fixed}` })}>Tap</a>}
+          {fixed && mayAct.value && <Act title="Count from zero on" failed={setError} run={() => resetCounters("rules", fixed).then(look)}>Reset counters</Act>}
+          {!fixed && <a class="button" href={href("rules")}>Cancel</a>}
+          {mayChange.value && <Act class="primary" run={save} disabled={fixed ? !changed : !name || to.length === 0} title={to.length === 0 ? "Add an action first: a rule needs a sink" : ""}>{fixed ? "Save" : "Create"}</Act>}
+        </>
+      }
     >
+      {whyNot.value && <Notice kind="warn">{whyNot.value}</Notice>}
       {error && <Notice>{error}</Notice>}
       {saved && <Notice kind="good">Saved: the file is written, and the rule runs as shown.</Notice>}
       {live?.last_error && <Notice kind="warn">Last error: {live.last_error} (<Ago at={live.last_error_at} />)</Notice>}
@@ -68,7 +78,7 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
             </div>
           )}
           {isPlain(rule) ? (
-            <Editor language="sql" label="SQL of the rule" value={sql} change={setSql} words={words} check={checkSql} />
+            <Editor language="sql" label="SQL of the rule" value={sql} {...(mayChange.value ? { change: setSql } : {})} words={words} check={checkSql} />
           ) : (
             <Notice kind="warn">This rule has several steps. <a href={href("config")}>Change it in the configuration.</a></Notice>
           )}
@@ -76,7 +86,7 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
         </Card>
         <Card>
           <Tabs<Tab> label="About this rule" now={tab} choose={(next) => setQuery({ tab: next })} tabs={fixed ? { actions: "Actions", test: "Test", numbers: "Numbers" } as Record<Tab, string> : { actions: "Actions", test: "Test" } as Record<Tab, string>} />
-          {tab === "test" ? <RuleTest sql={sql} rule={fixed} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
+          {tab === "test" ? <RuleTest sql={sql} sources={sourcesOf(rule)} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
         </Card>
       </div>
     </Page>
@@ -95,13 +105,13 @@ function Actions({ to, change }: { to: string[]; change: (to: string[]) => void 
             return (
               <li key={name}>
                 <a href={href("sinks", name)}>{name}</a> <Chip state={sink?.state} why={sink?.reason} />
-                <button type="button" class="quiet" aria-label={`Take ${name} off`} onClick={() => change(to.filter((each) => each !== name))}>✕</button>
+                {mayChange.value && <button type="button" class="quiet" aria-label={`Take ${name} off`} onClick={() => change(to.filter((each) => each !== name))}>✕</button>}
               </li>
             );
           })}
         </ul>
       )}
-      <div class="buttons start">
+      {mayChange.value && <div class="buttons start">
         <button type="button" onClick={() => setAdding(true)}>+ Add action</button>
         {others.length > 0 && (
           <select aria-label="Use a sink that is there" value="" onChange={(event) => event.currentTarget.value && change([...to, event.currentTarget.value])}>
@@ -109,7 +119,7 @@ function Actions({ to, change }: { to: string[]; change: (to: string[]) => void 
             {others.map((name) => <option key={name} value={name}>{name}</option>)}
           </select>
         )}
-      </div>
+      </div>}
       {adding && (
         <Dialog title="Add a sink" close={() => setAdding(false)}>
           <PartForm kind="sinks" cancel={() => setAdding(false)} saved={(name) => { change([...to, name]); setAdding(false); }} />
@@ -143,6 +153,7 @@ function Numbers({ name, to }: { name: string; to: string[] }): JSX.Element {
           ))}
         </tbody>
       </table>
+      <p class="hint">Matched per second: {perSecond(now.rates?.["matched.rate.last5m"] ?? 0)} over the last five minutes, {perSecond(now.rates?.["matched.rate.max"] ?? 0)} at most.</p>
       <h3>Actions</h3>
       <table class="counters">
         <thead><tr><th scope="col">Sink</th><th scope="col">State</th><th scope="col" class="num">Delivered</th><th scope="col" class="num">Failed</th></tr></thead>

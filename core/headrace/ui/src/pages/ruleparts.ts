@@ -22,6 +22,13 @@ export function sinksOf(rule: Options | undefined): string[] {
   return Array.isArray(to) ? to.map(String) : [];
 }
 
+/** The sources it reads from; null: all of them. */
+export function sourcesOf(rule: Options | undefined): string[] | null {
+  const named = rule?.["sources"];
+  if (typeof named === "string") return [named];
+  return Array.isArray(named) && named.length > 0 ? named.map(String) : null;
+}
+
 /** Does the rule have more than one query and its sinks? Then only YAML shows all of it. */
 export function isPlain(rule: Options): boolean {
   const steps = rule["transforms"];

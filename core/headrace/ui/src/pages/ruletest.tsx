@@ -1,54 +1,97 @@
-// Try a query on a sample event: what comes out, and if nothing, why.
+// Try a query on an event, made up or real: what comes out, and if nothing, why.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, request } from "../api";
-import { Act, Notice } from "../parts";
+import { ApiError, testSql, type Tapped, type Tried } from "../api";
+import { status } from "../live";
+import { Act, Empty, Notice } from "../parts";
 import { useSamples } from "../sqlhelp";
-import type { Options, Value } from "../types";
+import { useTapped } from "../tapped";
+import type { Options } from "../types";
 
-export function RuleTest({ sql, rule }: { sql: string; rule: string }): JSX.Element {
+const MOST_SOURCES = 4;
+
+export function RuleTest({ sql, sources }: { sql: string; sources: string[] | null }): JSX.Element {
   const samples = useSamples();
-  const [event, setEvent] = useState("message_publish");
+  const [event, setEvent] = useState("");
   const [text, setText] = useState("");
-  const [output, setOutput] = useState<{ good: boolean; title: string; text: string } | null>(null);
+  const [output, setOutput] = useState<Outcome | null>(null);
+  const [real, setReal] = useState(false);
   const sample = samples.find((each) => each.name === event) ?? samples[0];
   useEffect(() => {
     if (sample) setText(JSON.stringify(sample.columns, null, 2));
   }, [sample]);
-  const run = async (path: string, body: (context: Options) => Options) => {
-    let context: Options;
-    try {
-      context = JSON.parse(text) as Options;
-    } catch (error) {
-      setOutput({ good: false, title: "The sample is not JSON", text: String(error) });
-      return;
-    }
-    try {
-      const answer = await request<Value>("POST", path, body(context));
-      setOutput({ good: true, title: "Result", text: JSON.stringify(answer, null, 2) });
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      setOutput({ good: false, title: error.status === 412 ? "No result" : "Error", text: error.message });
-    }
+  const run = async () => setOutput(await tried(sql, text));
+  const take = (columns: Options) => {
+    setText(JSON.stringify(columns, null, 2));
+    setOutput(null);
   };
   return (
     <>
       <div class="field">
         <label for="event">Event</label>
-        <select id="event" value={sample?.name ?? ""} onChange={(change) => setEvent(change.currentTarget.value)}>
-          {samples.map((each) => <option key={each.name} value={each.name}>{each.name}</option>)}
-        </select>
-        {sample?.text && <p class="hint">{sample.text}</p>}
+        <div class="buttons start flush">
+          <select id="event" value={sample?.name ?? ""} onChange={(change) => { setEvent(change.currentTarget.value); setOutput(null); }}>
+            {samples.map((each) => <option key={each.name} value={each.name}>{each.name}</option>)}
+          </select>
+          <button type="button" aria-expanded={real} onClick={() => setReal(!real)}>{real ? "Hide real ones" : "Take a real one"}</button>
+        </div>
+        {sample?.text && !real && <p class="hint">When {sample.text}.</p>}
       </div>
+      {real && <RealOnes sql={sql} sources={sources} take={take} />}
       <div class="field">
         <label for="sample">Its columns</label>
         <textarea id="sample" rows={9} spellcheck={false} value={text} onInput={(change) => setText(change.currentTarget.value)} />
       </div>
-      <div class="buttons start">
-        <Act class="primary" run={() => run("rules/test", (context) => ({ sql, context }))}>Run test</Act>
-        {rule && <Act title="With the query as it is saved" run={() => run(`rules/${encodeURIComponent(rule)}/explain`, (context) => ({ event: context }))}>Explain</Act>}
-      </div>
-      {output && (output.good ? <><h3>{output.title}</h3><pre class="output" tabIndex={0} role="region" aria-label={output.title}>{output.text}</pre></> : <Notice><strong>{output.title}.</strong> {output.text}</Notice>)}
+      <div class="buttons start"><Act class="primary" run={run}>Run test</Act></div>
+      {output && <Shown output={output} />}
     </>
+  );
+}
+
+type Outcome = { failed: string; why: string } | Tried;
+
+async function tried(sql: string, text: string): Promise<Outcome> {
+  let context: Options;
+  try {
+    context = JSON.parse(text) as Options;
+  } catch (error) {
+    return { failed: "The columns are not JSON.", why: String(error) };
+  }
+  try {
+    return await testSql(sql, context);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return { failed: error.status === 412 ? "No result." : "Error.", why: error.message };
+  }
+}
+
+function Shown({ output }: { output: Outcome }): JSX.Element {
+  if ("failed" in output) return <Notice kind={output.failed === "No result." ? "warn" : "error"}><strong>{output.failed}</strong>{"\n"}{output.why}</Notice>;
+  return (
+    <div role="status">
+      <h3>{output.rows.length === 1 ? "Result" : `${output.rows.length} results`}</h3>
+      <pre class="output" tabIndex={0} role="region" aria-label="Result">{output.rows.map((row) => JSON.stringify(row, null, 2)).join("\n")}</pre>
+      {output.explanation.length > 0 && <><h3>How it came to that</h3><pre class="output" tabIndex={0} role="region" aria-label="How it came to that">{output.explanation.join("\n")}</pre></>}
+    </div>
+  );
+}
+
+/** Events that sources read now and that the query sees, to choose from. */
+function RealOnes({ sql, sources, take }: { sql: string; sources: string[] | null; take: (columns: Options) => void }): JSX.Element {
+  const [topics, setTopics] = useState<string[]>([]);
+  useEffect(() => void testSql(sql).then(({ inputs }) => setTopics(inputs.topics), () => setTopics([])), [sql]);
+  const nodes = (sources ?? Object.keys(status.value?.sources ?? {})).slice(0, MOST_SOURCES).map((name) => `source:${name}`);
+  const { seen, trouble } = useTapped(nodes, topics.length === 1 ? (topics[0] as string) : "", false);
+  if (seen.length === 0) return <Empty title="Waiting for events">{trouble || "What sources read is listed here as it comes."}</Empty>;
+  return (
+    <ol class="events real" tabIndex={0} aria-label="Real events">
+      {seen.slice(0, 10).map((each: Tapped) => (
+        <li key={each.id}>
+          <time>{new Date(each.at).toLocaleTimeString()}</time>
+          <button type="button" class="quiet" onClick={() => take(each.columns)}>{String(each.columns["topic"] ?? each.columns["event"] ?? each.id)}</button>
+          <code class="clip">{typeof each.columns["payload"] === "string" ? each.columns["payload"] : JSON.stringify(each.columns["payload"] ?? "")}</code>
+        </li>
+      ))}
+    </ol>
   );
 }
