@@ -25,6 +25,7 @@ from headrace.testing.pipelines import run_pipeline
 
 KEYS = ("a", "b", "c")
 TIMEOUT = 0.15
+EXAMPLES = 10
 
 
 def faults(server: Any) -> dict[str, tuple[Any, bool]]:
@@ -56,10 +57,11 @@ def faults(server: Any) -> dict[str, tuple[Any, bool]]:
 
 
 class Game(RuleBasedStateMachine):
-    """``server_class`` and ``pipelining`` are set by the test."""
+    """``server_class``, ``pipelining`` and more options of the sink are set by the test."""
 
     server_class: Any = None
     pipelining = 1
+    options = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,17 +93,18 @@ sources: {{in: {{type: feeding}}}}
 rules: {{all: {{sql: 'SELECT clientid AS k, payload.n AS n FROM "#"', to: out}}}}
 sinks:
   out: {{type: http, url: "{self.server.url}", pool_size: 2, pipelining: {self.pipelining}, timeout: {TIMEOUT * 1000}ms,
-        retry: {{initial: 5ms, max: 20ms, max_attempts: 1000000}}}}
+        retry: {{initial: 5ms, max: 20ms, max_attempts: 1000000}}{self.options}}}
 """
         self.running = await self.stack.enter_async_context(run_pipeline(config, plugins=[feeding(self.queue)]))
 
     def _respond(self, seen: Any) -> Any:
-        row = json.loads(seen.body)
-        if row["n"] not in self.first[row["k"]]:
-            self.first[row["k"]].append(row["n"])
+        body = json.loads(seen.body)
         answer, delivers = self.faults[self.ahead.pop(0) if self.ahead else "ok"]
-        if delivers:
-            self.delivered.add((row["k"], row["n"]))
+        for row in body if isinstance(body, list) else [body]:
+            if row["n"] not in self.first[row["k"]]:
+                self.first[row["k"]].append(row["n"])
+            if delivers:
+                self.delivered.add((row["k"], row["n"]))
         return answer
 
     @rule(key=st.sampled_from(KEYS), n=st.integers(1, 5))
@@ -157,12 +160,19 @@ sinks:
         self.the_counters_add_up_and_keys_are_in_order()
 
 
-@pytest.mark.parametrize("depth", [1, 4])
-def test_nothing_a_server_does_loses_an_event(server: Any, depth: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("depth", "more"),
+    [(1, ""), (4, ""), (1, ", batch: {size: 3, every: 10ms}"), (4, ', path: "/${n}", batch: {size: 9, bytes: 40B}')],
+    ids=["one by one", "pipelined", "joined", "joined and parted"],
+)
+def test_nothing_a_server_does_loses_an_event(
+    server: Any, depth: int, more: str, caplog: pytest.LogCaptureFixture
+) -> None:
     class Played(Game):
         server_class = type(server)
         pipelining = depth
+        options = more
 
-    Played.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+    Played.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None)
     Played.TestCase("runTest").debug()
     assert not [record.message for record in caplog.records if "settled" in record.message]
