@@ -36,6 +36,7 @@ class Dialler:
         self.certificates = certificates
         self._config = config
         self._guard = Guard(config.deny)
+        self._worked = ""
         self._peer = self.proxy or url
         """To whom the socket goes."""
         whole = self.proxy is not None and not url.tls  # the requests themselves name the server then
@@ -71,19 +72,36 @@ class Dialler:
         return self._guard.allowed(self._peer.host, list(dict.fromkeys(str(address[0]) for *_, address in found)))
 
     async def _any(self, addresses: list[str], make: Callable[[], P], tls: ssl.SSLContext | None) -> P:
-        """The first address that takes a connection; what the last one said if none does."""
+        """The first address that takes a connection; what the last one said if none does.
+
+        The one that did before comes first. One that says nothing leaves time for the others.
+        """
         loop, name = asyncio.get_running_loop(), self._name if tls else None
         problem = OSError("the host has no address")
+        addresses = sorted(addresses, key=lambda address: address != self._worked)
+        patience = self._config.connect_timeout / max(len(addresses), 1)
         for address in addresses:
             try:
-                _, protocol = await loop.create_connection(
-                    make, address, self._peer.port, ssl=tls, server_hostname=name
-                )
+                async with asyncio.timeout(None if address is addresses[-1] else patience):
+                    sock = await self._reach(address)
+                _, protocol = await loop.create_connection(make, sock=sock, ssl=tls, server_hostname=name)
             except OSError as exc:
                 problem = exc
             else:
+                self._worked = address
                 return protocol
         raise problem
+
+    async def _reach(self, address: str) -> socket.socket:
+        """A connected socket. No protocol has heard of it if that is given up."""
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (address, self._peer.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     @property
     def _name(self) -> str:

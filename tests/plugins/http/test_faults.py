@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -100,6 +101,27 @@ class TestConnecting:
             sink = await client.sink(url, {"connect_timeout": "100ms"})
             (error,) = await client.deliver(sink, client.events())
             assert (error.kind, str(error)) == ("network", f"no connection to {url} within 0.1 s")
+            for other in others:
+                other.close()
+
+    async def test_to_an_address_that_says_nothing_leaves_time_for_the_next(
+        self, server: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.socket() as full:
+            full.bind(("127.0.0.2", server.port))
+            full.listen(0)
+            others = [socket.socket() for _ in range(4)]
+            for other in others:
+                other.setblocking(False)
+                other.connect_ex(full.getsockname())
+            sink = await client.sink(server.url, {"connect_timeout": "400ms", "max_inactive": "10ms"})
+            addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]  # silent, refusing, well
+            monkeypatch.setattr(sink.ctx.connector.dialler, "resolve", AsyncMock(return_value=addresses))
+            assert await client.deliver(sink, client.events()) == [None]
+            await server.until(lambda: server.open == 0)
+            began = asyncio.get_running_loop().time()
+            assert await client.deliver(sink, client.events()) == [None]
+            assert asyncio.get_running_loop().time() - began < 0.1, "what worked before was not tried first"
             for other in others:
                 other.close()
 
