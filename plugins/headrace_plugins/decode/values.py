@@ -49,7 +49,7 @@ def message_pack(payload: Any) -> Any:
     try:
         found = msgpack.unpackb(as_bytes(payload), raw=False, strict_map_key=False, timestamp=3, ext_hook=_extension)
     except (ValueError, msgpack.UnpackException) as error:  # its own errors are ValueErrors without a text
-        raise ValueError(f"the payload is not MessagePack: {error or type(error).__name__}") from None
+        raise ValueError(f"the payload is not MessagePack: {str(error) or type(error).__name__}") from None
     return _plain(found, 0)
 
 
@@ -71,7 +71,7 @@ def cbor(payload: Any) -> Any:
     try:
         return _plain(cbor2.loads(as_bytes(payload)), 0)
     except (cbor2.CBORDecodeError, EOFError, OverflowError, RecursionError) as error:
-        raise ValueError(f"the payload is not CBOR: {error}") from None
+        raise ValueError(f"the payload is not CBOR: {str(error) or type(error).__name__}") from None
 
 
 def _plain(value: Any, depth: int) -> Any:
