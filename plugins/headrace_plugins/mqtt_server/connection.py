@@ -29,8 +29,10 @@ BAD_CREDENTIALS, SHUTTING_DOWN, KEEPALIVE_TIMEOUT, TAKEN_OVER, RECEIVE_MAXIMUM, 
 _NONE: dict[str, Any] = {}
 NOT_AUTHORIZED, SERVER_UNAVAILABLE, BAD_METHOD, RETAIN_NOT_SUPPORTED, CONNECTION_RATE = 0x87, 0x88, 0x8C, 0x9A, 0x9F
 FOREVER = 0xFFFFFFFF
+MAX_ALIASED = 256
+"""Characters of a topic that has an alias, on the average."""
 MAX_UNRELEASED = 10_000
-"""QoS 2 messages a device may leave unreleased."""
+"""QoS 2 messages a device that was told no Receive Maximum may leave unreleased."""
 
 
 class Connection(Wire):
@@ -40,8 +42,8 @@ class Connection(Wire):
     """
 
     __slots__ = (
-        "_aliases", "_columns", "_left", "_rights", "connect", "connected_at", "incoming", "properties", "session",
-        "spent", "will",
+        "_aliased", "_aliases", "_columns", "_left", "_rights", "connect", "connected_at", "incoming", "kept",
+        "properties", "session", "spent", "will",
     )  # fmt: skip
 
     def __init__(self, server: MqttServer, origin: Origin | None = None) -> None:
@@ -55,8 +57,11 @@ class Connection(Wire):
         self.will: codec.Will | None = None
         self._columns = _NONE
         self._aliases: dict[int, str] | None = None
+        self._aliased = 0  # characters of their topics
         self._rights: Rights | None = None
         self._left = False
+        self.kept = 0
+        """Bytes of its CONNECT."""
         self.spent = 0
         """Messages that `client_rate` has not made good yet."""
 
@@ -71,7 +76,7 @@ class Connection(Wire):
         rights, received = self._rights, incoming.received
         most, room = incoming.room()
         unacked = server.config.receive_maximum - incoming.unacked if self.v5 else most
-        largest, first = server.config.max_packet, pos
+        largest, unreleased, first = server.config.max_packet, self._most_unreleased, pos
         events: list[Event] = []
         acks = bytearray()
         ids: dict[bytes, None] = {}
@@ -84,7 +89,7 @@ class Connection(Wire):
                 if len(acks) >= unacked * 4:
                     break
                 if header & 4:
-                    if packet_id in received or packet_id in ids or len(received) + len(ids) >= MAX_UNRELEASED:
+                    if packet_id in received or packet_id in ids or len(received) + len(ids) >= unreleased:
                         break
                     ids[packet_id] = None
                 acks += ANSWER[header >> 1 & 3] + packet_id
@@ -180,10 +185,17 @@ class Connection(Wire):
         if self._aliases is None:
             self._aliases = {}
         if topic:
+            self._aliased += len(topic) - len(self._aliases.get(alias, ""))
             self._aliases[alias] = topic
+            if self._aliased > MAX_ALIASED * self.server.config.topic_aliases:
+                raise ProtocolError("the topics of its aliases take too much memory", QUOTA_EXCEEDED)
         elif alias not in self._aliases:
             raise ProtocolError(f"topic alias {alias} is not set", framing.PROTOCOL_ERROR)
         return self._aliases[alias]
+
+    @property
+    def _most_unreleased(self) -> int:
+        return self.server.config.receive_maximum if self.v5 else MAX_UNRELEASED
 
     def _is_new(self, qos: int, packet_id: bytes) -> bool:
         """False for a QoS 2 message that came before: then only its answer is owed."""
@@ -195,8 +207,9 @@ class Connection(Wire):
         if packet_id in incoming.received:
             incoming.answer_again(qos, packet_id, incoming.received[packet_id])
             return False
-        if len(incoming.received) >= MAX_UNRELEASED:
-            raise ProtocolError("too many QoS 2 messages unreleased", QUOTA_EXCEEDED)
+        if len(incoming.received) >= self._most_unreleased:
+            code = RECEIVE_MAXIMUM if self.v5 else QUOTA_EXCEEDED
+            raise ProtocolError("too many QoS 2 messages unreleased", code)
         return True
 
     def answer(self, acks: bytes) -> None:
@@ -229,8 +242,8 @@ class Connection(Wire):
         """May an answer with a reason in words be sent to this MQTT 5 device?"""
         assert self.connect is not None
         asked = self.connect.properties
-        wanted = asked.get("Request-Problem-Information", 1)
-        return bool(wanted) and len(answer) <= asked.get("Maximum-Packet-Size", len(answer))
+        fits = len(answer) <= asked.get("Maximum-Packet-Size", len(answer))
+        return fits and bool(asked.get("Request-Problem-Information", 1))
 
     # -- the session's beginning and end -----------------------------------------------------------------------
 
@@ -250,6 +263,10 @@ class Connection(Wire):
             self.server.ctx.metrics.add("connections.rate_limited")
             self._refuse(3, CONNECTION_RATE, "connection_rate_exceeded")
             return
+        self.kept = end - start
+        self.server.kept += self.kept
+        if self.server.kept > self.server.config.max_buffer:
+            raise ProtocolError("what devices said when they connected fills the memory", QUOTA_EXCEEDED)
         login = self.server.login
         assert login is not None
         proven = self.peer.common_name
@@ -340,9 +357,11 @@ class Connection(Wire):
         self.flush()
 
     def gone(self) -> None:
-        session, connect = self.session, self.connect
-        if self._left or session is None or connect is None:
-            return
+        if not self._left and self.session is not None and self.connect is not None:
+            self._leave(self.session, self.connect)
+        self.server.kept, self.kept = self.server.kept - self.kept, 0
+
+    def _leave(self, session: Session, connect: codec.Connect) -> None:
         self._left = True
         self.incoming.forget()
         self.server.limited.discard(self)

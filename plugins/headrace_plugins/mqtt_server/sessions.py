@@ -31,12 +31,13 @@ class Session:
 
 
 class Sessions:
-    """All sessions by client id; of those that are away, at most ``max_away``."""
+    """All sessions by client id; of those that are away, at most ``max_away``, with ``max_wills`` bytes of wills."""
 
-    def __init__(self, max_away: int, clock: Callable[[], float]) -> None:
+    def __init__(self, max_away: int, max_wills: int, clock: Callable[[], float]) -> None:
         self._all: dict[str, Session] = {}
         self._away: dict[str, Session] = {}  # in the order they left
-        self._wills: dict[Session, tuple[float, Callable[[], None]]] = {}
+        self._wills: dict[Session, tuple[float, int, Callable[[], None]]] = {}
+        self._room = max_wills
         self._max_away = max_away
         self._clock = clock
 
@@ -48,7 +49,7 @@ class Sessions:
         session = self._all.get(clientid)
         if session is not None and not clean:
             self._away.pop(clientid, None)
-            self._wills.pop(session, None)
+            self._take_will(session)
             return session, True
         if session is not None:
             self._end(session)
@@ -68,23 +69,38 @@ class Sessions:
         while len(self._away) > self._max_away:
             self._end(next(iter(self._away.values())))
 
-    def will(self, session: Session, delay: float, publish: Callable[[], None]) -> None:
-        """Call ``publish`` after ``delay`` seconds, unless the session goes on before; when it ends, if sooner."""
-        if delay > 0:
-            self._wills[session] = self._clock() + delay, publish
+    def will(self, session: Session, delay: float, size: int, publish: Callable[[], None]) -> None:
+        """Call ``publish`` after ``delay`` seconds, unless the session goes on before; when it ends, if sooner.
+
+        At once if there is no room to keep a will of that ``size``.
+        """
+        if delay > 0 and size <= self._room:
+            self._room -= size
+            self._wills[session] = self._clock() + delay, size, publish
         else:
             publish()
+
+    def _take_will(self, session: Session) -> Callable[[], None] | None:
+        if session not in self._wills:
+            return None
+        _, size, publish = self._wills.pop(session)
+        self._room += size
+        return publish
 
     def sweep(self) -> None:
         """Publish the wills that are due; end the sessions that were away too long."""
         now = self._clock()
-        for session in [session for session, (due, _) in self._wills.items() if due <= now]:
-            self._wills.pop(session)[1]()
+        for session in [session for session, (due, *_) in self._wills.items() if due <= now]:
+            self._publish(session)
         for session in [session for session in self._away.values() if session.expires_at <= now]:
             self._end(session)
 
     def _end(self, session: Session) -> None:
         self._all.pop(session.clientid, None)
         self._away.pop(session.clientid, None)
-        if session in self._wills:
-            self._wills.pop(session)[1]()
+        self._publish(session)
+
+    def _publish(self, session: Session) -> None:
+        publish = self._take_will(session)
+        if publish is not None:
+            publish()

@@ -48,11 +48,13 @@ class MqttServer(Source[MqttServerConfig]):
             return
         config, loop = self.config, asyncio.get_running_loop()
         self.intake = Intake(config.max_pending, config.max_buffer)
-        self.sessions = Sessions(config.max_sessions, time.monotonic)
+        self.sessions = Sessions(config.max_sessions, config.max_buffer, time.monotonic)
         self.topics = codec.Topics()
         self.node = f"{self.ctx.pipeline}@{platform.node()}"
         self.unread = 0
         """Bytes of packets that are not whole yet, or not read yet, of all connections."""
+        self.kept = 0
+        """Bytes of the CONNECTs of all connections: their wills and properties are kept."""
         self.buffer = memoryview(bytearray(READ))
         """Where what comes in on any connection is put first, for a moment."""
         self.tick = time.monotonic()
@@ -183,7 +185,7 @@ class MqttServer(Source[MqttServerConfig]):
         session = conn.session
         assert session is not None
         delay = min(will.properties.get("Will-Delay-Interval", 0), session.expiry)
-        self.sessions.will(session, delay, lambda: self._put(conn, records.will_message(will, columns)))
+        self.sessions.will(session, delay, conn.kept, lambda: self._put(conn, records.will_message(will, columns)))
 
     def _put(self, conn: Connection, event: Event) -> None:
         if self.intake.held > 2 * self.config.max_buffer:  # nobody waits for its answer, so nobody can be held back

@@ -190,9 +190,76 @@ async def test_more_unacknowledged_than_receive_maximum_is_an_error(serve, join)
     assert await device.packet() == b""
 
 
+async def test_more_unreleased_than_receive_maximum_is_an_error(serve, join):
+    endpoint = await serve(receive_maximum=3)
+    endpoint.start()
+    device = await join(endpoint, version=5)
+    for id in range(1, 4):
+        device.publish("t/1", qos=2, id=id)
+        assert await device.packet() == b"\x50\x02" + id.to_bytes(2, "big")
+    device.send(b"\x62\x02\x00\x02")
+    assert await device.packet() == b"\x70\x02\x00\x02"
+    device.publish("t/1", qos=2, id=4)
+    assert await device.packet() == b"\x50\x02\x00\x04"
+    device.publish("t/1", qos=2, id=5)
+    assert await device.packets(2) == [b"\xe0\x01\x93", b""]
+
+
+async def test_what_devices_say_when_they_connect_cannot_fill_the_memory(serve, join, dial):
+    endpoint = await serve(max_buffer="64KB")
+    endpoint.start()
+    large = {"version": 5, "will": ("w/1", b"x" * 30_000, 0, False, {"Will-Delay-Interval": 600})}
+    first = await join(endpoint, "a", **large, properties={"Session-Expiry-Interval": 600})
+    await join(endpoint, "b", **large)
+    third = await dial(endpoint)
+    third.connect("c", **large)
+    assert await third.packets(2) == [b"\x20\x03\x00\x97\x00", b""]
+    await endpoint.until(lambda: endpoint.source.kept < 64 << 10)
+    await join(endpoint, "d")  # small ones have room
+    first.close()
+    await endpoint.until(lambda: endpoint.counters["connections"] == 2)
+    fourth = await join(endpoint, "c", **large)
+    assert not endpoint.events, "the will of the first waits"
+    fourth.close()
+    await endpoint.until(lambda: endpoint.counters["connections"] == 2)
+    for conn in list(endpoint.source._connections):
+        conn.close("test")
+    await endpoint.until(lambda: endpoint.counters["connections"] == 0)
+    assert endpoint.source.kept == 0
+
+
+async def test_topics_of_aliases_are_bounded(serve, join):
+    endpoint = await serve(topic_aliases=4)
+    endpoint.start()
+    device = await join(endpoint, version=5)
+    for n in range(100):  # set again and again, they take no more
+        device.publish("a/" + "x" * 240, properties={"Topic-Alias": n % 4 + 1})
+    await endpoint.arrived(100)
+    device.publish("b/" + "x" * 400, properties={"Topic-Alias": 1})
+    assert await device.packets(2) == [b"\xe0\x01\x97", b""]
+
+
+def test_wills_that_wait_are_bounded():
+    now, told = 1000.0, []
+    sessions = Sessions(10, 100, lambda: now)
+    for n, size in enumerate((60, 60, 40)):
+        session, _ = sessions.enter(f"d{n}", clean=False)
+        session.expiry = 600
+        sessions.will(session, 300, size, lambda n=n: told.append(n))
+        sessions.leave(session)
+    assert told == [1], "there was no room for it to wait"
+    sessions.enter("d0", clean=False)
+    now += 301
+    sessions.sweep()
+    assert told == [1, 2], "the first came back"
+    session, _ = sessions.enter("d3", clean=False)
+    sessions.will(session, 300, 100, lambda: told.append(3))
+    assert told == [1, 2], "there is room again"
+
+
 def test_sessions_that_are_away_are_capped_and_expire():
     now = 1000.0
-    sessions = Sessions(2, lambda: now)
+    sessions = Sessions(2, 1000, lambda: now)
     for clientid in ("a", "b", "c"):
         session, present = sessions.enter(clientid, clean=False)
         assert not present

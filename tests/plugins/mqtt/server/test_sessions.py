@@ -205,7 +205,7 @@ async def test_a_delayed_will_waits_and_a_return_cancels_it(serve, join):
     sessions = endpoint.source.sessions
     (session,) = sessions._wills
     assert not endpoint.events
-    sessions._wills[session] = (0, sessions._wills[session][1])
+    sessions._wills[session] = (0, *sessions._wills[session][1:])
     endpoint.source._sweep()
     assert [event["payload"] for event in await endpoint.arrived(1)] == ["gone"]
 
