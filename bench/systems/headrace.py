@@ -1,6 +1,7 @@
 """headrace: one rule, one HTTP sink, the durable embedded stream. ``HEADRACE`` names the command.
 
-Variants: ``pipelined`` (4 connections, 32 requests on each), ``memory`` (nothing on disk), ``unordered``.
+Variants: ``pipelined`` (4 connections, 32 requests on each), ``memory`` (nothing on disk), ``unordered``,
+``scrape`` (with the API, its metrics read each second), ``dashboard`` (with a page that looks and taps).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from harness.run import Job
 
 NAME = "headrace"
 RULES = {"pass", "filter30", "none", "rules", "batch"}
+LOOKERS = {"scrape", "dashboard"}
 FEEDS = {"broker", "direct", "served"}
 
 _COLUMNS = "payload.temp * 1.8 + 32 AS tf, payload.id AS id, topic, payload.seq AS seq, payload.ts AS ts"
@@ -56,7 +58,16 @@ def configure(job: Job) -> None:
         "sinks": {"out": sink},
         "stream": {"url": "embedded://memory" if job.variant == "memory" else f"embedded://{job.directory}/log"},
     }
+    if job.variant in LOOKERS:
+        config["api"] = {"listen": f"127.0.0.1:{job.spare_port}"}
     (job.directory / "config.json").write_text(json.dumps(config))
+
+
+def after_start(job: Job) -> None:
+    """Somebody looks, if the variant says so; they end with the system."""
+    if job.variant in LOOKERS:
+        program = Path(__file__).resolve().parent.parent / "programs" / "looker.py"
+        subprocess.Popen([sys.executable, str(program), str(job.spare_port), job.variant])
 
 
 def _command() -> list[str]:
