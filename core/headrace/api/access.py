@@ -18,6 +18,7 @@ from aiohttp import web
 
 from headrace.addresses import is_loopback
 from headrace.api.answers import Handler, Refused, answer, options
+from headrace.api.described import STRING, says, sent
 from headrace.api.sessions import Failures, Sessions
 from headrace.config.model import ApiOptions
 from headrace.live import Live
@@ -183,6 +184,7 @@ class Access:
 
     # -- signing in ----------------------------------------------------------------------------------------------
 
+    @says(body=sent("username", "password", username=STRING, password=STRING))
     async def _login(self, request: web.Request) -> web.Response:
         """With a name and a password; the session is in a cookie that scripts do not see."""
         given = await options(request)
@@ -201,12 +203,15 @@ class Access:
         self._tell(request, who.name, "signed in")
         return response
 
+    @says(status=204, gives=None)
     async def _logout(self, request: web.Request) -> web.Response:
+        """End the session."""
         self._sessions.end(request.cookies.get(COOKIE, ""))
         response = web.Response(status=204)
         response.del_cookie(COOKIE, path=self._options.prefix or "/")
         return response
 
+    @says()
     async def _me(self, request: web.Request) -> web.Response:
         """Who asks, and what they may do."""
         who = _WHO.get()

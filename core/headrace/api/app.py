@@ -8,9 +8,10 @@ import ssl
 from aiohttp import web
 
 from headrace.addresses import split_address
-from headrace.api import configuration, dashboard, facts, kept, metrics, parts, tap, trials
+from headrace.api import configuration, dashboard, facts, kept, metrics, openapi, parts, tap, trials
 from headrace.api.access import Access
 from headrace.api.answers import answer, refusals
+from headrace.api.described import STRING, says
 from headrace.api.finding import LIVE, pipeline
 from headrace.config.model import ApiOptions
 from headrace.errors import HeadraceError
@@ -63,6 +64,7 @@ def _application(live: Live, access: Access, prefix: str) -> web.Application:
             *configuration.routes(),
             *tap.routes(),
             *parts.routes(),
+            *openapi.routes(),
         ]
     )
     if not prefix:
@@ -80,21 +82,27 @@ def _tls(options: ApiOptions) -> ssl.SSLContext | None:
     return context
 
 
+@says(gives=STRING, media="text/plain")
 async def _healthz(_request: web.Request) -> web.Response:
     """The process runs and its loop turns."""
     return web.Response(text="ok\n")
 
 
+@says(gives=STRING, media="text/plain", also={503: "Events do not flow; why not"})
 async def _readyz(request: web.Request) -> web.Response:
     """200 when events flow; 503 with the one sentence why they do not."""
     state, reason = pipeline(request).state()
     return web.Response(status=200 if state == "running" else 503, text=f"{reason or state}\n")
 
 
+@says(gives=STRING, media="text/plain")
 async def _metrics(request: web.Request) -> web.Response:
+    """The counters, for Prometheus."""
     body = metrics.exposition(pipeline(request))
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE_LATEST})
 
 
+@says()
 async def _status(request: web.Request) -> web.Response:
+    """States, reasons and counters of everything."""
     return answer(pipeline(request).snapshot())

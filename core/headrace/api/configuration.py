@@ -9,11 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
+from headrace.api.described import BOOLEAN, STRING, says, sent
 from headrace.api.finding import live
 from headrace.config import effective
 from headrace.config.show import to_yaml
 
 __all__ = ["routes"]
+
+TEXT = sent("file", "text", file=STRING, text=STRING)
 
 
 def routes() -> list[web.AbstractRouteDef]:
@@ -26,6 +29,7 @@ def routes() -> list[web.AbstractRouteDef]:
     ]
 
 
+@says()
 async def _show(request: web.Request) -> web.Response:
     """The files as they are, what all of them together mean, which generation runs, and what is wrong with a newer."""
     found = live(request)
@@ -40,6 +44,7 @@ async def _show(request: web.Request) -> web.Response:
     )
 
 
+@says(body=TEXT)
 async def _write(request: web.Request) -> web.Response:
     """Write a file and go on with it. 400, and the file as it was, if that cannot be."""
     found = live(request)
@@ -49,6 +54,7 @@ async def _write(request: web.Request) -> web.Response:
     return answer(await found.rewrite(lambda edit: edit.replaced(file, text)))
 
 
+@says(body=TEXT)
 async def _check(request: web.Request) -> web.Response:
     """What ``PUT config`` would change, and the difference to the file. Nothing is written."""
     file, text = await _given(request)
@@ -68,6 +74,7 @@ async def _given(request: web.Request) -> tuple[str, str]:
     return file, text
 
 
+@says(query={"dry_run": BOOLEAN})
 async def _reload(request: web.Request) -> web.Response:
     """Read the files again; with ``dry_run=true`` only say what that would change."""
     return answer(await live(request).answer(dry_run=request.query.get("dry_run") == "true"))

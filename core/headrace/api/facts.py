@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
+from headrace.api.described import ARRAY, OBJECT, STRING, says, sent
 from headrace.api.finding import live, pipeline
 from headrace.components import Context, Transform
 from headrace.config import InvalidConfig, effective
@@ -31,22 +32,12 @@ KINDS = ("sources", "connectors", "rules", "sinks")
 
 def routes() -> list[web.AbstractRouteDef]:
     """``GET schemas``, ``events``, ``functions``, ``plugins``, each kind and part; ``POST rules/test``, ``explain``."""
-    told: Mapping[str, Callable[[Pipeline], Any]] = {
-        "schemas": lambda found: schema(found.registry),
-        "events": lambda _: [each._asdict() for each in samples()],
-        "functions": lambda found: _functions(found.registry),
-        "plugins": lambda found: [dataclasses.asdict(row) for row in found.registry.rows],
-    }
-
-    def tell(make: Callable[[Pipeline], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def handler(request: web.Request) -> web.Response:
-            return answer(make(pipeline(request)))
-
-        return handler
-
     kinds = "{kind:" + "|".join(KINDS) + "}"
     return [
-        *(web.get(f"/api/v1/{path}", tell(make)) for path, make in told.items()),
+        web.get("/api/v1/schemas", _schemas),
+        web.get("/api/v1/events", _events),
+        web.get("/api/v1/functions", _functions),
+        web.get("/api/v1/plugins", _plugins),
         web.get(f"/api/v1/{kinds}", _all),
         web.get(f"/api/v1/{kinds}/{{name}}", _one),
         web.post("/api/v1/rules/test", _test_rule),
@@ -54,11 +45,37 @@ def routes() -> list[web.AbstractRouteDef]:
     ]
 
 
+@says()
+async def _schemas(request: web.Request) -> web.Response:
+    """JSON Schema of a configuration file."""
+    return answer(schema(pipeline(request).registry))
+
+
+@says(gives=ARRAY)
+async def _events(_request: web.Request) -> web.Response:
+    """The kinds of events, with a sample of each."""
+    return answer([each._asdict() for each in samples()])
+
+
+@says(gives=ARRAY)
+async def _functions(request: web.Request) -> web.Response:
+    """What queries may call."""
+    return answer(_known(pipeline(request).registry))
+
+
+@says(gives=ARRAY)
+async def _plugins(request: web.Request) -> web.Response:
+    """What is installed, and what of it is broken."""
+    return answer([dataclasses.asdict(row) for row in pipeline(request).registry.rows])
+
+
+@says(gives=ARRAY)
 async def _all(request: web.Request) -> web.Response:
     """As they run: placeholders are filled in."""
     return answer(_parts(pipeline(request), request.match_info["kind"]))
 
 
+@says()
 async def _one(request: web.Request) -> web.Response:
     """As its file has it, so that it can be changed and sent back; what no file names is told as it runs."""
     kind, name = request.match_info["kind"], request.match_info["name"]
@@ -74,7 +91,7 @@ def _parts(found: Pipeline, kind: str) -> list[dict[str, Any]]:
     return [{"name": name, **options} for name, options in shown.items()]
 
 
-def _functions(registry: Registry) -> list[dict[str, str]]:
+def _known(registry: Registry) -> list[dict[str, str]]:
     """What queries may call, with the first line of what is said about each."""
     found = {name: (inspect.getdoc(call) or "").partition("\n")[0] for name, call in registry.functions.items()}
     for language in registry.names("transform"):
@@ -87,6 +104,7 @@ def _functions(registry: Registry) -> list[dict[str, str]]:
 # -- a query on an event -------------------------------------------------------------------------------------------
 
 
+@says(body=sent("sql", sql=STRING, context=OBJECT))
 async def _test_rule(request: web.Request) -> web.Response:
     """200 with the rows; 412 with the reason if there are none; 400 if the query or the event is wrong."""
     given = await options(request)
@@ -106,6 +124,7 @@ async def _test_rule(request: web.Request) -> web.Response:
     return await asyncio.to_thread(_tried, transform, make_event(context))
 
 
+@says(body=sent("context", context=OBJECT))
 async def _explain(request: web.Request) -> web.Response:
     """What the rule that runs and its sinks would do with an event, and why; nothing is sent, nothing is counted."""
     found, name = pipeline(request), request.match_info["name"]

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
+from headrace.api.described import ARRAY, BOOLEAN, STRING, number, says, sent
 from headrace.api.finding import live, pipeline
 from headrace.engine.calls import call
 from headrace.engine.journal import KEPT
@@ -20,6 +21,7 @@ __all__ = ["routes"]
 
 MOST_LETTERS = 1000
 WHICH = ("sink", "rule", "reason", "id")
+CHOICE = dict.fromkeys((*WHICH, "since"), STRING)
 
 
 def routes() -> list[web.AbstractRouteDef]:
@@ -35,12 +37,14 @@ def routes() -> list[web.AbstractRouteDef]:
     ]
 
 
+@says(gives=ARRAY, query={**CHOICE, "limit": number(1, MOST_LETTERS)})
 async def _letters(request: web.Request) -> web.Response:
     """The oldest that fit; ``since`` is an age, such as 2h."""
     arguments = {"which": _which(request.query), "limit": _limit(request, 100, MOST_LETTERS)}
     return answer(await call(pipeline(request), "dlq.ls", arguments))
 
 
+@says()
 async def _letter(request: web.Request) -> web.Response:
     """One letter, and the request as its sink would make it now."""
     offset = request.match_info["offset"]
@@ -64,11 +68,15 @@ async def _rendered(request: web.Request, letter: Mapping[str, Any]) -> dict[str
         return {"render_error": str(exc)}
 
 
+@says(body=sent(**CHOICE))
 async def _replay(request: web.Request) -> web.Response:
+    """Give dead letters to their sinks once more."""
     return answer(await call(pipeline(request), "dlq.replay", {"which": _which(await options(request))}))
 
 
+@says(body=sent(**CHOICE))
 async def _purge(request: web.Request) -> web.Response:
+    """Delete dead letters."""
     return answer(await call(pipeline(request), "dlq.purge", {"which": _which(await options(request))}))
 
 
@@ -85,6 +93,7 @@ def _which(given: Mapping[str, Any]) -> dict[str, Any]:
     return which
 
 
+@says(gives=ARRAY, query={"limit": number(1, 2 * KEPT), "failures": BOOLEAN})
 async def _deliveries(request: web.Request) -> web.Response:
     """The last attempts of a sink, oldest first; with ``failures=true`` only those that failed."""
     name = request.match_info["name"]
@@ -98,12 +107,15 @@ async def _deliveries(request: web.Request) -> web.Response:
     return answer(await call(pipeline(request), "deliveries", arguments))
 
 
+@says()
 async def _orphans(request: web.Request) -> web.Response:
     """What sinks that are gone have left in the stream."""
     return answer(pipeline(request).snapshot()["stream"]["orphans"])
 
 
+@says(status=204, gives=None)
 async def _purge_orphan(request: web.Request) -> web.Response:
+    """Delete what a sink that is gone has left."""
     topic = request.match_info["topic"]
     if topic not in pipeline(request).snapshot()["stream"]["orphans"]:
         raise Refused("NOT_FOUND", f"there is no orphan {topic!r}", 404)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Handler, Refused, answer, options
+from headrace.api.described import says
 from headrace.api.facts import KINDS
 from headrace.api.finding import live
 from headrace.config.edit import Edit
@@ -36,6 +38,7 @@ def routes() -> list[web.AbstractRouteDef]:
 
 
 def _on(act: Callable[[_Parts, web.Request], Awaitable[web.Response]]) -> Handler:
+    @functools.wraps(act)
     async def handler(request: web.Request) -> web.Response:
         return await act(_Parts(live(request), request.match_info["kind"]), request)
 
@@ -60,7 +63,9 @@ class _Parts:
             raise Refused("NOT_FOUND", f"there is no {self._kind[:-1]} {name!r}", 404)
         return name
 
+    @says(status=201, body="named part")
     async def create(self, request: web.Request) -> web.Response:
+        """Create one: its options as in the file, and its name."""
         given = await options(request)
         name = given.pop("name", None)
         if not isinstance(name, str) or not name:
@@ -69,13 +74,17 @@ class _Parts:
             raise Refused("ALREADY_EXISTS", f"there is a {self._kind[:-1]} {name!r} already", path="name")
         return await self._done(lambda edit: edit.put(self._kind, name, given), name, 201)
 
+    @says(body="part")
     async def update(self, request: web.Request) -> web.Response:
+        """Change one; where ****** comes back, the stored value is kept."""
         name = self._named(request)
         given = await options(request)
         given.pop("name", None)
         return await self._done(lambda edit: edit.put(self._kind, name, given), name)
 
+    @says()
     async def enable(self, request: web.Request) -> web.Response:
+        """Switch it on or off."""
         name, on = self._named(request), request.match_info["on"] == "true"
 
         def change(edit: Edit) -> tuple[Path, str]:
@@ -85,27 +94,34 @@ class _Parts:
 
         return await self._done(change, name)
 
+    @says()
     async def delete(self, request: web.Request) -> web.Response:
+        """Remove it, unless it is in use."""
         name = self._named(request)
         if users := _users(self._live.pipeline.spec, self._kind, name):
             raise Refused("IN_USE", f"{self._kind[:-1]} {name} is in use by {', '.join(users)}", used_by=users)
         return await self._done(lambda edit: edit.take(self._kind, name), name)
 
+    @says(status=204, gives=None)
     async def start(self, request: web.Request) -> web.Response:
         """Close it and open it anew, now; nothing else changes."""
         name = self._named(request)
         if self._kind == "rules":
-            raise Refused("NOT_IMPLEMENTED", "a rule has no connection to start", 501)
+            raise Refused("BAD_REQUEST", "a rule has no connection to start")
         if not getattr(self._known[name], "options", self._known[name]).enable:
             raise Refused("BAD_REQUEST", f"{self._kind[:-1]} {name} is disabled")
         await self._live.pipeline.restart(self._kind, name)
         return web.Response(status=204)
 
+    @says()
     async def metrics(self, request: web.Request) -> web.Response:
+        """Its counters, rates and histograms."""
         shown = self._live.pipeline.snapshot()[self._kind].get(self._named(request), {})
         return answer({key: shown[key] for key in ("counters", "rates", "flow", "histograms") if key in shown})
 
+    @says(status=204, gives=None)
     async def reset(self, request: web.Request) -> web.Response:
+        """Count from now on."""
         self._live.pipeline.parts.reset(self._kind, self._named(request))
         return web.Response(status=204)
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from headrace import topics
 from headrace.api.answers import Refused
+from headrace.api.described import STRING, number, says
 from headrace.api.facts import KINDS
 from headrace.api.finding import pipeline
 from headrace.config.problems import looks_secret, mask
@@ -99,7 +100,13 @@ class _Tap:
 TAPS = web.AppKey("taps", set[_Tap])
 
 
+@says(
+    gives=STRING,
+    media="text/event-stream",
+    query={"node": STRING, "sample": number(1, 1_000_000), "topic": STRING, "text": STRING},
+)
 async def _tap(request: web.Request) -> web.StreamResponse:
+    """Events as they pass a part, as server-sent events."""
     node, tap = _asked(request)
     found = pipeline(request)
     taps = request.app[TAPS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Handler, Refused, answer, options
+from headrace.api.described import says
 from headrace.api.finding import live
 from headrace.config import files
 from headrace.config.build import build
@@ -40,6 +42,7 @@ def routes() -> list[web.AbstractRouteDef]:
 
 
 def _on(kind: str, act: Callable[[Trial, str, bool], Awaitable[web.Response]]) -> Handler:
+    @functools.wraps(act)
     async def handler(request: web.Request) -> web.Response:
         given = await options(request)
         send = given.pop("send", True)
@@ -54,7 +57,9 @@ def _on(kind: str, act: Callable[[Trial, str, bool], Awaitable[web.Response]]) -
     return handler
 
 
+@says(body="part")
 async def _connector(trial: Trial, name: str, _send: bool) -> web.Response:
+    """Try the way to the peer, stage by stage; nothing is stored."""
     steps = await trial.test_connector(name)
     shown = [dataclasses.asdict(step) for step in steps]
     if bad := next((step for step in steps if not step.ok), None):
@@ -62,6 +67,7 @@ async def _connector(trial: Trial, name: str, _send: bool) -> web.Response:
     return answer({"ok": True, "steps": shown})
 
 
+@says(body="part")
 async def _sink(trial: Trial, name: str, send: bool) -> web.Response:
     """What the sink makes of a sample event; with ``send``, which is usual, what comes back when it is sent, once."""
     try:
