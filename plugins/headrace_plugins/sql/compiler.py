@@ -192,7 +192,7 @@ class _Compiler:
             raise Problem(last.target.at, "the element needs a plain name", "FOREACH payload.list AS item")
         row = FieldList(self.emitter, scope, query.fields, _names([*conditions, *inside]), keep=True)
         stage += row.lines
-        stage.append(f"items = as_rows({self._items(last, row)}, {self.around.max_rows})")
+        stage.append(f"items = as_rows({self._items(query.fields, row)}, {self.around.max_rows})")
         outer = row.after(scope)
         lines = _guarded("FOREACH", stage)
         if query.where is not None:
@@ -200,11 +200,12 @@ class _Compiler:
         element = last.target.root if last.target is not None else "item"
         return lines + self._loop(query, outer, row, element)
 
-    def _items(self, last: Field, row: FieldList) -> str:
-        # only the bare column is decoded; a JSON text from elsewhere is no array
-        if isinstance(last.expr, Path) and last.expr.root == "payload" and not last.expr.steps:
-            return "decoded(event)"
-        return row.last.text
+    def _items(self, fields: Sequence[Field], row: FieldList) -> str:
+        expr = fields[-1].expr
+        if not (isinstance(expr, Path) and expr.root == "payload" and not expr.steps):
+            return row.last.text  # a JSON text is no array, unless it is the payload
+        renamed = any(field.target is not None and field.target.root == "payload" for field in fields[:-1])
+        return f"decoded_text({row.last.text})" if renamed else "decoded(event)"
 
     def _loop(self, query: Foreach, outer: Scope, row: FieldList, element: str) -> list[str]:
         scope = replace(outer, shadow={**outer.shadow, element: Code("item", simple=True)})

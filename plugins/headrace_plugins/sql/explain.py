@@ -9,6 +9,7 @@ from headrace import Event
 from headrace_plugins.sql.errors import EvaluationError
 from headrace_plugins.sql.nodes import And, Compare, Expr, Literal, Not, Or, Path, Query, Select, children
 from headrace_plugins.sql.render import render
+from headrace_plugins.sql.runtime import decoded_text
 from headrace_plugins.sql.values import U, describe, json_text
 
 __all__ = ["Probe", "steps_of_where", "why_none"]
@@ -44,8 +45,8 @@ def why_none(query: Query, probe: Callable[[Sequence[Expr]], Probe], event: Even
     value, *where = [thunk() for thunk in probe([array, *conditions])(event)]
     if where == [False]:
         return "WHERE is false"
-    if array == Path("payload", (), array.at) and isinstance(value, str | bytes):
-        value = event.json()  # of the payload itself; another text is no array
+    if array == Path("payload", (), array.at):
+        value = decoded_text(value)  # another text is no array
     if not isinstance(value, list):
         hint = "; json_decode() makes one of a text" if isinstance(value, str) and value.lstrip()[:1] == "[" else ""
         return f"{render(array)} is {describe(value)}, and FOREACH takes an array{hint}"
