@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from headrace.components import Component, ComponentConfig, Connector, Sink, Source, Transform
+from headrace.components import Component, ComponentConfig, Connector, JoiningSink, Sink, Source, Transform
 from headrace.config import webhooks
 from headrace.config.model import (
     NAME,
@@ -242,6 +242,9 @@ class _Builder:
         if part.cls is None:
             return SinkSpec(name, None, None, options, None, part.broken)
         cls = cast("type[Sink[Any]]", part.cls)
+        if options.batch.size > 1 and not issubclass(cls, JoiningSink):
+            text = f"{part.where}.batch: a sink of type {cls.name!r} cannot join events; each goes by itself"
+            self._problems.warn(engine["batch"].key, text)
         connector, also = None, ["type", *engine_keys]
         if cls.connector_type is not None:
             connector = self._sink_connector(part, cls, connectors)

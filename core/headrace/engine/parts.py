@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headrace.components import Component, Connector, Context, Sink, Source, Transform
+from headrace.components import Component, Connector, Context, JoiningSink, Sink, Source, Transform
 from headrace.config.model import ConnectorSpec, RuleSpec, SinkSpec, SourceSpec
 from headrace.engine.dead_letters import Outlet, Quiet, to_other_sink
 from headrace.engine.delivery import SinkRunner
@@ -120,7 +120,7 @@ class Parts:
     def runner(self, spec: SinkSpec, sink: Sink[Any], topic: Topic) -> SinkRunner:
         options = spec.options
         tally, quiet = self.tally(spec.name, topic, sink.ctx.metrics), Quiet(sink.ctx.log)
-        kind = JoinedRunner if options.batch.size > 1 and hasattr(sink, "write_joined") else SinkRunner
+        kind = JoinedRunner if options.batch.size > 1 and isinstance(sink, JoiningSink) else SinkRunner
         runner = kind(spec, sink, tally, self.rules, self._outlet(spec, quiet), self._pipeline.taps)
 
         def dropped(n: int, events: Sequence[Event]) -> None:

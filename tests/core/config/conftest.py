@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -19,7 +19,11 @@ from headrace import (
     Done,
     Duration,
     EndOfInput,
+    Event,
+    Form,
+    JoiningSink,
     Output,
+    Piece,
     Sink,
     Size,
     Source,
@@ -64,13 +68,18 @@ class PostConfig(ComponentConfig):
     codes: tuple[int | Literal["all"], ...] = Field((), description="Which.")
 
 
-class Post(Sink[PostConfig]):
+class Post(JoiningSink[PostConfig]):
     """Send by wire."""
 
     name = "post"
     connector_type = Wire
 
     async def write(self, batch: Batch, done: Done) -> None: ...
+
+    def piece(self, event: Event, form: Form) -> Piece:
+        return Piece(None, b"")
+
+    async def write_joined(self, batch: Batch, pieces: Sequence[bytes], common: Hashable, form: Form) -> None: ...
 
 
 class OutConfig(ComponentConfig):

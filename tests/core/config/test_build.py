@@ -253,6 +253,20 @@ def test_what_nothing_uses_is_a_warning(checking: Check) -> None:
     ]
 
 
+def test_a_batch_for_a_sink_that_cannot_join_is_a_warning(checking: Check) -> None:
+    text = """\
+sources: {clock: {type: tick}}
+rules: {r: {lang: x, to: [b, c, one]}}
+sinks:
+  b: {type: post, url: "tcp://near:1", batch: {size: 5}}
+  c: {type: out, batch: {size: 5}}
+  one: {type: out, batch: {size: 1}}
+"""
+    (problem,) = checking(text).problems
+    assert (problem.severity, problem.line, problem.column) == ("warning", 5, 18)
+    assert problem.message == "sinks.c.batch: a sink of type 'out' cannot join events; each goes by itself"
+
+
 def test_a_plugin_that_is_not_there_is_a_warning_where_it_is_named(checking: Check) -> None:
     checked = checking("plugins: {allow: [made], deny: [torm, off]}\n")
     assert checked.spec is not None
