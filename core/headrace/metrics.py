@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import Any, Final, Literal
 
@@ -87,6 +87,11 @@ class Metrics:
     def gauge(self, name: str, read: Callable[[], int | float]) -> None:
         """Show ``read()`` as ``name`` in every snapshot."""
         self._gauges[name] = read
+
+    @property
+    def gauges(self) -> Iterable[str]:
+        """The names of all gauges."""
+        return self._gauges.keys()
 
     def histogram(self, name: str) -> Histogram:
         """The histogram of this name, made at its first use."""

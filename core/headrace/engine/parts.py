@@ -49,6 +49,11 @@ class Parts:
         metrics = self._metrics.get((kind, name))
         return metrics.snapshot() if metrics else {}
 
+    def gauges(self) -> set[str]:
+        """Names of all values that may also fall."""
+        known = [*self._metrics.values(), *(tally.metrics for tally in self.sinks.values())]
+        return {"pending", *(name for metrics in known for name in metrics.gauges)}
+
     def reset(self, kind: str, name: str) -> None:
         """Count from now on. What a sink has waiting is to it as if it had been found at its start."""
         if kind == "rules":
