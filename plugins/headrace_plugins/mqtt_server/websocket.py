@@ -36,6 +36,7 @@ class WebSocket(asyncio.Protocol, asyncio.Transport):
         self._upgraded = self._ended = False
         self._head = bytearray()  # the request, or the beginning of a frame, in part
         self._opcode = 0
+        self._parted = False  # within a message of several frames
         self._left = 0  # bytes of the frame to come
         self._mask = b""
         self._control = bytearray()  # what a ping or a close carries
@@ -125,6 +126,12 @@ class WebSocket(asyncio.Protocol, asyncio.Transport):
             return False
         self._mask = head[-4:]
         self._left = length if length < 126 else int.from_bytes(head[2:-4], "big")
+        astray = not control and self._parted == bool(self._opcode)  # a message in another one, or the rest of none
+        if astray or self._left >> 63:
+            self._fail(BAD_FRAME)
+            return False
+        if not control:
+            self._parted = not head[0] & 128
         self._control.clear()
         return True
 

@@ -221,6 +221,15 @@ async def test_pings_of_the_websocket_are_answered(websocket, dial):
     assert await device.reader.readexactly(7) == b"\x8a\x05hello"
 
 
+async def test_a_ping_may_come_between_the_frames_of_a_message(websocket, dial):
+    device = await dial(websocket)
+    await shake(device)
+    device.send(frame(2, CONNECT[:5], fin=False) + frame(9, b"") + frame(0, CONNECT[5:]))
+    assert await device.reader.readexactly(8) == b"\x8a\x00" + CONNACK
+    device.send(frame(2, b"\xc0\x00"))
+    assert await device.reader.readexactly(4) == b"\x82\x02\xd0\x00"
+
+
 async def test_both_sides_can_say_goodbye(websocket, dial):
     device = await dial(websocket)
     await shake(device)
@@ -242,6 +251,9 @@ async def test_both_sides_can_say_goodbye(websocket, dial):
         (b"\xc2\x81\x00\x00\x00\x00x", 1002),  # an extension nobody agreed on
         (frame(9, b"x" * 126), 1002),
         (frame(9, b"x", fin=False), 1002),
+        (frame(0, b"x"), 1002),  # the rest of nothing
+        (frame(2, b"", fin=False) + frame(2, b"x"), 1002),  # a message within another
+        (b"\x82\xff\x80" + bytes(7) + b"\x01\x02\x03\x04", 1002),  # longer than a length may be
     ],
 )
 async def test_bad_frames_end_the_connection_with_the_reason(websocket, dial, bad, code):
