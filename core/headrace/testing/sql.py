@@ -1,9 +1,9 @@
 """Runs a file of SQL cases through the transform ``sql``: ``python -m headrace.testing.sql CASES.json``.
 
-A case has ``id``, ``area``, ``sql``, ``event`` (all its columns), ``expect`` and maybe ``match: subset``, ``env`` and
-``quirk``. ``expect`` is ``outputs``, ``no_result``, ``error``, ``parse_error`` or ``type_checks``. A query that is
-refused when it is read has met an ``error`` as well as a ``parse_error``. undefined and null are written null, bytes
-that are no UTF-8 ``{"$bytes": base64}``.
+A case has ``id``, ``area``, ``sql``, ``event`` (all its columns), ``expect`` and maybe ``match: subset``, ``env`` (by
+itself, ``TZ`` is UTC) and ``quirk``. ``expect`` is ``outputs``, ``no_result``, ``error``, ``parse_error`` or
+``type_checks``. A query that is refused when it is read has met an ``error`` as well as a ``parse_error``. undefined
+and null are written null, bytes that are no UTF-8 ``{"$bytes": base64}``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from headrace.topics import event_topics, matches
 __all__ = ["Case", "Outcome", "agrees", "load", "main", "outcome"]
 
 Case = Mapping[str, Any]
+_KEYS: Final = frozenset({"sql", "event", "expect"})
 
 
 class Outcome(NamedTuple):
-    """What came of a case: ``outputs``, ``no_result``, ``error`` or ``refused``; the rows or the reason."""
+    """What came of a case: ``outputs``, ``no_result``, ``error``, ``refused`` or ``crash``; the rows or the reason."""
 
     kind: str
     rows: Sequence[Any] = ()
@@ -47,8 +48,8 @@ class Outcome(NamedTuple):
 def load(path: Path) -> list[dict[str, Any]]:
     """The cases of a file. ValueError if it holds none."""
     cases = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(cases, list) or not all(isinstance(case, dict) and "sql" in case for case in cases):
-        raise ValueError(f"{path} is no list of cases")
+    if not isinstance(cases, list) or not all(isinstance(case, dict) and case.keys() >= _KEYS for case in cases):
+        raise ValueError(f"{path} is no list of cases, each with {', '.join(sorted(_KEYS))}")
     return cases
 
 
@@ -56,9 +57,16 @@ def load(path: Path) -> list[dict[str, Any]]:
 
 
 def outcome(case: Case, transform: type[Transform[Any]]) -> Outcome:
-    """Run a case: its query, as if alone in a pipeline, on its event."""
+    """Run a case: its query, as if alone in a pipeline, on its event. What it raises is an outcome too."""
+    try:
+        return _outcome(case, transform)
+    except Exception as exc:  # noqa: BLE001 - of a plugin, or of a case that is none; the next one is run all the same
+        return Outcome("crash", reason=f"{type(exc).__name__}: {exc}")
+
+
+def _outcome(case: Case, transform: type[Transform[Any]]) -> Outcome:
     context = Context("rule", pipeline=new_id())
-    with _environment(case.get("env", {})):
+    with _environment({"TZ": "UTC", **case.get("env", {})}):
         try:
             rule = transform(transform.Config.model_validate({"query": case["sql"], "strict": True}), context)
         except (ValidationError, ValueError) as exc:

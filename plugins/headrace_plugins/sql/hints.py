@@ -86,14 +86,16 @@ def _of_operator(now: Token, before: Token | None, expected: str) -> str:
         return "a key follows a dot: payload.a"
     if (last == "/" and op in ("*", "/")) or (last == "(" and op == "*"):
         return "a comment begins with --" if last == "/" else _ONE_EVENT.format("aggregates")
-    if expected == "a topic filter" or (op == "/" and "WHERE" in expected):
+    if expected == "a topic filter" or (op in ("/", ".") and "WHERE" in expected):
         return "there are no sub-selects" if op == "(" else _TOPIC
     if expected.startswith("'('"):
         return "the values go in parentheses: a IN (1, 2)"
     if op == "." and before is not None and before.kind == "range":
         return "nothing follows a slice; nth(1, list[2..3]) takes an element of it"
-    if op == ".":
-        return "a number begins and ends with a digit: 0.5, 1.0" if "key" not in expected else ""
+    if op == "." and before is not None and before.kind not in ("name", "quoted") and "key" not in expected:
+        if expected == "',' or ']'":
+            return "a range has no blanks and two ends: [1..5]"
+        return "a number begins and ends with a digit: 0.5, 1.0"
     if op in COMPARISONS:
         return "a comparison in parentheses, or two in a row, is no value"
     return ""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import sql_differences as differences
+from headrace import Batch, Output
 from headrace.testing import sql
 from headrace_plugins.sql import Sql
 
@@ -77,3 +78,22 @@ def test_the_runner_refuses_a_file_that_holds_no_cases(text: str, tmp_path: Path
     assert sql.main([str(file)]) == 2
     assert sql.main([]) == 2
     assert sql.main([str(tmp_path / "missing.json")]) == 2
+
+
+def test_a_query_that_breaks_the_plugin_is_a_case_that_failed() -> None:
+    class Broken(Sql):
+        name = "broken"
+
+        def process(self, batch: Batch) -> Output:
+            raise RuntimeError("a bug")
+
+    got = sql.outcome({"sql": 'SELECT * FROM "#"', "event": {"topic": "t"}, "expect": {"error": True}}, Broken)
+    assert str(got) == "crash (RuntimeError: a bug)"
+    assert not sql.agrees({"expect": {"error": True}}, got)
+
+
+def test_the_zone_is_utc_unless_a_case_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    case = {"sql": "SELECT format_date('second', 'local', '%:z', 0) AS z FROM \"#\"", "event": {"topic": "t"}}
+    assert sql.outcome(case, Sql).rows == [{"z": "+00:00"}]
+    assert sql.outcome({**case, "env": {"TZ": "Asia/Tokyo"}}, Sql).rows == [{"z": "+09:00"}]

@@ -300,6 +300,20 @@ def refusal(query: str) -> SqlError:
             "found ., expected a value",
             "a number begins and ends with a digit: 0.5, 1.0",
         ),
+        (
+            "SELECT [ 1..2 ] AS a FROM 'x'",
+            1,
+            11,
+            "found ., expected ',' or ']'",
+            "a range has no blanks and two ends: [1..5]",
+        ),
+        (
+            "SELECT a FROM t.b",
+            1,
+            16,
+            "found ., expected WHERE or the end of the query",
+            'a topic filter goes in quotes: FROM "t/#"',
+        ),
         ('SELECT a /* c */ FROM "x"', 1, 11, "found *, expected a value", "a comment begins with --"),
         (
             'SELECT a FROM "x" WHERE a IN [1, 2]',
