@@ -100,6 +100,9 @@ def test_a_query_is_tried_on_a_real_event_and_says_why_not(page: Any, dashboard:
     columns.fill(columns.input_value().replace("12", "99"))
     page.get_by_role("button", name="Run test").click()
     page.get_by_role("region", name="Result").get_by_text('"temp": 99').wait_for()
+    page.get_by_role("button", name="Explain").click()
+    page.get_by_role("region", name="What happens").get_by_text("payload.temp is 99").wait_for()
+    page.get_by_role("region", name="The request").get_by_text("/alarm").wait_for()
 
 
 def test_the_editor_completes_and_marks_what_is_wrong(page: Any, dashboard: Dashboard) -> None:
@@ -112,6 +115,8 @@ def test_the_editor_completes_and_marks_what_is_wrong(page: Any, dashboard: Dash
     editor.get_by_text("SELECT clientid").wait_for()
     editor.fill('SELECT uper(topic) FROM "t/#"')
     page.locator(".cm-lintRange-error").wait_for()
+    page.get_by_role("tab", name="Test").click()
+    assert page.get_by_role("button", name="Explain").count() == 0  # it would speak of the query that runs
 
 
 def test_counters_are_reset_and_the_connection_is_made_anew(page: Any, dashboard: Dashboard) -> None:

@@ -108,6 +108,15 @@ export interface Tried {
 }
 export const testSql = (sql: string, context?: Options): Promise<Tried> => request("POST", "rules/test", { sql, ...(context ? { context } : {}) });
 
+/** What the rule that runs would do with an event; for each row, what its sinks would send. */
+export interface Explained {
+  seen: boolean;
+  lines: string[];
+  rows: Options[];
+  sends: { sink: string; type: string; request: Options; error: string }[][];
+}
+export const explain = (rule: string, context: Options): Promise<Explained> => request("POST", at("rules", rule, "/explain"), { context });
+
 /** One attempt of a sink. */
 export interface Delivery {
   at: number;

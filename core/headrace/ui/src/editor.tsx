@@ -1,5 +1,5 @@
 // CodeMirror for SQL and YAML, in the colours of the page.
-import { autocompletion, completeFromList, completionKeymap, type Completion } from "@codemirror/autocomplete";
+import { autocompletion, completeFromList, completionKeymap, type Completion, type CompletionContext } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { SQLDialect, sql } from "@codemirror/lang-sql";
 import { yaml } from "@codemirror/lang-yaml";
@@ -56,7 +56,8 @@ const LOOK = EditorView.theme({
   "&.cm-focused .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "color-mix(in srgb, var(--accent) 25%, transparent) !important" },
 });
 
-function extensions(props: Props, changed: (value: string) => void, check: () => Props["check"]): Extension[] {
+/** `latest`: the properties as they are now, words and checks may come after the editor. */
+function extensions(props: Props, latest: () => Props): Extension[] {
   const language = props.language === "sql" ? sql({ dialect: EMQX, upperCaseKeywords: true }) : yaml();
   return [
     lineNumbers(),
@@ -66,7 +67,7 @@ function extensions(props: Props, changed: (value: string) => void, check: () =>
     bracketMatching(),
     highlightActiveLine(),
     language,
-    props.words ? EditorState.languageData.of(() => [{ autocomplete: completeFromList(props.words ?? []) }]) : [],
+    EditorState.languageData.of(() => [{ autocomplete: (context: CompletionContext) => completeFromList(latest().words ?? [])(context) }]),
     autocompletion({ icons: false }),
     syntaxHighlighting(COLOURS),
     LOOK,
@@ -77,9 +78,9 @@ function extensions(props: Props, changed: (value: string) => void, check: () =>
     // Tab is left to the browser: who came with the keyboard must get out with it.
     keymap.of([...completionKeymap, ...defaultKeymap, ...historyKeymap]),
     EditorView.updateListener.of((update) => {
-      if (update.docChanged) changed(update.state.doc.toString());
+      if (update.docChanged) latest().change?.(update.state.doc.toString());
     }),
-    props.check ? [lintGutter(), linter(async (view) => marks(view, (await check()?.(view.state.doc.toString())) ?? []), { delay: 400 })] : [],
+    props.check ? [lintGutter(), linter(async (view) => marks(view, (await latest().check?.(view.state.doc.toString())) ?? []), { delay: 400 })] : [],
   ];
 }
 
@@ -105,12 +106,12 @@ export function Editor(props: Props): JSX.Element {
       root,
       state: EditorState.create({
         doc: props.value,
-        extensions: extensions(props, (value) => latest.current.change?.(value), () => latest.current.check),
+        extensions: extensions(props, () => latest.current),
       }),
     });
     view.current = made;
     return () => made.destroy();
-  }, [props.words, props.language, props.change === undefined]);
+  }, [props.language, props.change === undefined]);
   useEffect(() => {
     const now = view.current;
     if (now && now.state.doc.toString() !== props.value)

@@ -1,6 +1,6 @@
 // Create or edit a source, a connector or a sink: type, name, options, test.
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, create, test, update, type Step } from "./api";
 import { Form, type Wrong } from "./form";
 import { look, status } from "./live";
@@ -46,6 +46,8 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
     if (kind === "sinks" && takesConnector && !fixed && connectors.length === 1 && options["connector"] === undefined)
       setOptions((before) => ({ connector: connectors[0] as string, ...before }));
   }, [type]);
+  const first = useRef<HTMLInputElement>(null);
+  useEffect(() => first.current?.focus(), []);
   const body = (): Options => ({ name, type, ...options });
   const save = async () => {
     setError(null);
@@ -99,7 +101,7 @@ function Filled(props: Props & { root: Schema }): JSX.Element {
           <label for={`${kind}name`}>
             name<span class="needed"> required</span>
           </label>
-          <input id={`${kind}name`} type="text" required autocomplete="off" spellcheck={false} value={name} pattern="[0-9a-zA-Z][\-0-9a-zA-Z_]*" placeholder={`my_${ONE[kind]}`} onInput={(event) => setName(event.currentTarget.value)} />
+          <input ref={first} id={`${kind}name`} type="text" required autocomplete="off" spellcheck={false} value={name} pattern="[0-9a-zA-Z][\-0-9a-zA-Z_]*" placeholder={`my_${ONE[kind]}`} onInput={(event) => setName(event.currentTarget.value)} />
           <p class="hint">Letters, digits, - and _. The configuration knows it by this name.</p>
         </div>
       )}

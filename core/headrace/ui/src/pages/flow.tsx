@@ -98,15 +98,17 @@ const comes = ({ kind, name }: Node): number => rate(kind, name, kind === "sourc
 function Box({ node }: { node: Node }): JSX.Element {
   const { kind, name, part } = node;
   const count = number(part.counters[MAIN[kind]]);
+  const shown = name.length > 22 ? `${name.slice(0, 21)}…` : name;
   const perSec = comes(node);
   const waiting = kind === "sinks" ? (part.counters["queuing"] ?? 0) + (part.counters["inflight"] ?? 0) : 0;
+  const state = part.reason && part.reason !== part.state ? `${part.state}: ${part.reason}` : part.state;
+  const told = `${count} ${TOLD[kind]}${waiting > 0 ? `, ${number(waiting)} wait` : ""}`;
   return (
     <a href={href("flow", "", { node: idOf(node) })} aria-current={route.value.query.get("node") === idOf(node) || undefined} class={`node ${part.state}`} data-name={name}>
-      <title>{`${kind.slice(0, -1)}, ${part.state}${part.reason && part.reason !== part.state ? `: ${part.reason}` : ""}: `}</title>
-      <rect x={node.x} y={node.y} width={WIDTH} height={HEIGHT} rx="8" />
-      <rect class="state" x={node.x} y={node.y} width="5" height={HEIGHT} rx="2.5" />
-      <text class="name" x={node.x + 16} y={node.y + 26}>{name.length > 22 ? `${name.slice(0, 21)}…` : name}</text>
-      <text class="count" x={node.x + 16} y={node.y + 48}>{count} {TOLD[kind]}{waiting > 0 ? `, ${number(waiting)} wait` : ""}</text>
+      <rect x={node.x} y={node.y} width={WIDTH} height={HEIGHT} rx="8"><title>{state}</title></rect>
+      <rect class="state" x={node.x} y={node.y} width="5" height={HEIGHT} rx="2.5" role="img" aria-label={`${kind.slice(0, -1)}, ${state}:`} />
+      <text class="name" x={node.x + 16} y={node.y + 26}>{shown}</text>
+      <text class="count" x={node.x + 16} y={node.y + 48}>{told}</text>
       {perSec > 0 && <text class="rate" x={kind === "sources" ? node.x + WIDTH + 8 : node.x - 8} y={node.y + HEIGHT / 2 - 7} text-anchor={kind === "sources" ? "start" : "end"}>{perSecond(perSec)}</text>}
     </a>
   );

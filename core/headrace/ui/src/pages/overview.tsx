@@ -41,11 +41,12 @@ export function Overview(): JSX.Element {
 
 function Verdict({ now }: { now: Status }): JSX.Element {
   const refused = now.config?.error;
+  const missing = KINDS.filter((kind) => Object.keys(now[kind]).length === 0);
   return (
     <>
       {now.state === "running" ? (
         <div class="verdict good" role="status">
-          <span aria-hidden="true">✓</span> <strong>All is well.</strong> Events flow from {counted(now, "sources")} through {counted(now, "rules")} to {counted(now, "sinks")}.
+          <span aria-hidden="true">✓</span> <strong>All is well.</strong> {missing.length > 0 ? `Nothing flows yet: there is no ${missing.map((kind) => kind.slice(0, -1)).join(" and no ")}.` : `Events flow from ${counted(now, "sources")} through ${counted(now, "rules")} to ${counted(now, "sinks")}.`}
         </div>
       ) : (
         <div class="verdict bad" role="alert">

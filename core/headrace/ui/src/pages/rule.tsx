@@ -86,7 +86,7 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
         </Card>
         <Card>
           <Tabs<Tab> label="About this rule" now={tab} choose={(next) => setQuery({ tab: next })} tabs={fixed ? { actions: "Actions", test: "Test", numbers: "Numbers" } as Record<Tab, string> : { actions: "Actions", test: "Test" } as Record<Tab, string>} />
-          {tab === "test" ? <RuleTest sql={sql} sources={sourcesOf(rule)} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
+          {tab === "test" ? <RuleTest sql={sql} rule={changed ? "" : fixed} sources={sourcesOf(rule)} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
         </Card>
       </div>
     </Page>

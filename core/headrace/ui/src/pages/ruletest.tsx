@@ -1,16 +1,18 @@
 // Try a query on an event, made up or real: what comes out, and if nothing, why.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, testSql, type Tapped, type Tried } from "../api";
+import { ApiError, explain, testSql, type Explained, type Tapped, type Tried } from "../api";
 import { status } from "../live";
 import { Act, Empty, Notice } from "../parts";
+import { Request } from "../partform";
 import { useSamples } from "../sqlhelp";
 import { useTapped } from "../tapped";
 import type { Options } from "../types";
 
 const MOST_SOURCES = 4;
 
-export function RuleTest({ sql, sources }: { sql: string; sources: string[] | null }): JSX.Element {
+/** `rule`: its name, if the query is the one that runs. */
+export function RuleTest({ sql, rule, sources }: { sql: string; rule: string; sources: string[] | null }): JSX.Element {
   const samples = useSamples();
   const [event, setEvent] = useState("");
   const [text, setText] = useState("");
@@ -20,7 +22,8 @@ export function RuleTest({ sql, sources }: { sql: string; sources: string[] | nu
   useEffect(() => {
     if (sample) setText(JSON.stringify(sample.columns, null, 2));
   }, [sample]);
-  const run = async () => setOutput(await tried(sql, text));
+  const run = async () => setOutput(await tried(text, (context) => testSql(sql, context)));
+  const tell = async () => setOutput(await tried(text, (context) => explain(rule, context)));
   const take = (columns: Options) => {
     setText(JSON.stringify(columns, null, 2));
     setOutput(null);
@@ -42,15 +45,15 @@ export function RuleTest({ sql, sources }: { sql: string; sources: string[] | nu
         <label for="sample">Its columns</label>
         <textarea id="sample" rows={9} spellcheck={false} value={text} onInput={(change) => setText(change.currentTarget.value)} />
       </div>
-      <div class="buttons start"><Act class="primary" run={run}>Run test</Act></div>
+      <div class="buttons start"><Act class="primary" run={run}>Run test</Act>{rule && <Act title="What the rule and its sinks would do with it; nothing is sent" run={tell}>Explain</Act>}</div>
       {output && <Shown output={output} />}
     </>
   );
 }
 
-type Outcome = { failed: string; why: string } | Tried;
+type Outcome = { failed: string; why: string } | Tried | Explained;
 
-async function tried(sql: string, text: string): Promise<Outcome> {
+async function tried(text: string, run: (context: Options) => Promise<Tried | Explained>): Promise<Outcome> {
   let context: Options;
   try {
     context = JSON.parse(text) as Options;
@@ -58,14 +61,32 @@ async function tried(sql: string, text: string): Promise<Outcome> {
     return { failed: "The columns are not JSON.", why: String(error) };
   }
   try {
-    return await testSql(sql, context);
+    return await run(context);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     return { failed: error.status === 412 ? "No result." : "Error.", why: error.message };
   }
 }
 
+/** What the rule makes of the event and why, and what each sink would send. */
+function Story({ told: { lines, rows, sends } }: { told: Explained }): JSX.Element {
+  return (
+    <div role="status">
+      <h3>What happens</h3>
+      <pre class="output" tabIndex={0} role="region" aria-label="What happens">{lines.join("\n")}</pre>
+      {rows.map((row, index) => (
+        <section key={index}>
+          <h3>Row {index + 1}</h3>
+          <pre class="output">{JSON.stringify(row, null, 2)}</pre>
+          {(sends[index] ?? []).map((each) => <div key={each.sink}><h3>Sink {each.sink} would send</h3>{each.error ? <Notice>{each.error}</Notice> : <Request request={each.request} />}</div>)}
+        </section>
+      ))}
+    </div>
+  );
+}
+
 function Shown({ output }: { output: Outcome }): JSX.Element {
+  if ("sends" in output) return <Story told={output} />;
   if ("failed" in output) return <Notice kind={output.failed === "No result." ? "warn" : "error"}><strong>{output.failed}</strong>{"\n"}{output.why}</Notice>;
   return (
     <div role="status">
