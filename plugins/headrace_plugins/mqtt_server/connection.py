@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace import Event
@@ -157,7 +158,7 @@ class Connection(Wire):
     def _forbid(self, topic: str, qos: int, packet_id: bytes) -> None:
         """A message to a topic that is not for this device: MQTT 5 has an answer that says so, 3.1.1 has none."""
         self.server.drop("not_authorized")
-        self.unauthorized("publish", topic, "acl")
+        self.judged("publish", topic, False)
         incoming = self.incoming
         if not qos:
             return
@@ -233,17 +234,10 @@ class Connection(Wire):
         else:
             raise ProtocolError("the first packet is no CONNECT", framing.PROTOCOL_ERROR)
 
-    def unauthorized(self, action: str, topic: str, source: str = "default") -> None:
-        """Tell who asks to know that the device may not do that."""
-        denied = {"action": action, "topic": topic, "result": "deny", "authz_source": source}
-        self.server.emit(self, "client.check_authz_complete", lambda: denied)
-
-    def may_explain(self, answer: bytes) -> bool:
-        """May an answer with a reason in words be sent to this MQTT 5 device?"""
-        assert self.connect is not None
-        asked = self.connect.properties
-        fits = len(answer) <= asked.get("Maximum-Packet-Size", len(answer))
-        return fits and bool(asked.get("Request-Problem-Information", 1))
+    def judged(self, action: str, topic: str, allowed: bool, source: str = "acl") -> None:
+        """Tell who asks to know whether the device may do that."""
+        told = {"action": action, "topic": topic, "result": "allow" if allowed else "deny", "authz_source": source}
+        self.server.emit(self, "client.check_authz_complete", lambda: told)
 
     # -- the session's beginning and end -----------------------------------------------------------------------
 
@@ -326,10 +320,12 @@ class Connection(Wire):
         clientid = f"auto-{secrets.token_hex(8)}" if assigned else connect.clientid
         connect = self.connect = connect._replace(clientid=clientid, password=None)
         if server.config.acl is not None:
-            self._rights = rights_of(server.config.acl, clientid, connect.username)
+            told = "client.check_authz_complete" in server.events
+            allowed = partial(self.judged, "publish", allowed=True) if told else None
+            self._rights = rights_of(server.config.acl, clientid, connect.username, allowed)
             if connect.will is not None and not self._rights[connect.will.topic]:
                 self.server.ctx.metrics.add("connections.not_authorized")
-                self.unauthorized("publish", connect.will.topic, "acl")
+                self.judged("publish", connect.will.topic, False)
                 self._refuse(5, NOT_AUTHORIZED, "not_authorized")
                 return
         before = server.sessions.get(clientid)

@@ -70,23 +70,32 @@ def _subscribe(conn: Connection, data: bytes, start: int, end: int) -> None:
     if conn.v5:
         refused = any(codes)
         answer = framing.encode_packet(framing.SUBACK, packet_id, WHY if refused else b"\0", codes)
-        if refused and not conn.may_explain(answer):
+        if refused and not _may_explain(conn, answer):
             answer = framing.encode_packet(framing.SUBACK, packet_id, b"\0", codes)
     else:
         answer = framing.encode_packet(framing.SUBACK, packet_id, bytes(REFUSED_3 if code else 0 for code in codes))
     conn.out += answer
 
 
+def _may_explain(conn: Connection, answer: bytes) -> bool:
+    """May an answer with a reason in words be sent to this MQTT 5 device?"""
+    assert conn.connect is not None
+    asked = conn.connect.properties
+    fits = len(answer) <= asked.get("Maximum-Packet-Size", len(answer))
+    return fits and bool(asked.get("Request-Problem-Information", 1))
+
+
 def _subscribed(conn: Connection, filter: str, options: int, found: dict[str, object]) -> int:
     """The reason code for one topic filter."""
     assert conn.session is not None
     if conn.server.config.subscriptions == "refuse":
-        conn.unauthorized("subscribe", filter)
+        conn.judged("subscribe", filter, False, "default")
         return REFUSED
     known = conn.session.subscriptions
     if filter not in known and sum(map(len, known)) + len(filter) > MAX_SUBSCRIPTIONS:
         return QUOTA_EXCEEDED
     conn.session.subscriptions = known | {filter}
+    conn.judged("subscribe", filter, True, "default")
     told = {"topic": filter, "qos": options & 3, "sub_props": pub_props(dict(found))}
     conn.server.emit(conn, "session.subscribed", lambda: told)
     return GRANTED

@@ -68,14 +68,42 @@ async def test_mqtt_5_is_told_what_it_may_not_send(serve, join):
     device.publish("no/1", qos=2, id=3)
     device.publish("no/1", qos=0)
     assert await device.quiet(), "answers keep the order of the messages"
-    await endpoint.until(lambda: len(endpoint.events) == 4)
+    await endpoint.until(lambda: len(endpoint.events) == 5)
     for _, ack in endpoint.unsettled:
         ack(None)
     assert await device.packets(3) == [b"\x40\x02\x00\x01", b"\x40\x03\x00\x02\x87", b"\x50\x03\x00\x03\x87"]
     assert endpoint.counters["dropped.not_authorized"] == 3
-    assert [event["event"] for event in endpoint.events].count("client.check_authz_complete") == 3
-    denied = next(event for event in endpoint.events if event["event"] == "client.check_authz_complete")
-    assert (denied["action"], denied["topic"], denied["result"]) == ("publish", "no/1", "deny")
+    told = [event for event in endpoint.events if event["event"] == "client.check_authz_complete"]
+    assert [(event["action"], event["topic"], event["result"], event["authz_source"]) for event in told] == [
+        ("publish", "ok/1", "allow", "acl"),
+        *[("publish", "no/1", "deny", "acl")] * 3,
+    ]
+
+
+async def test_who_may_send_is_told_once_a_topic_also_in_the_middle_of_a_read(serve, join):
+    endpoint = await serve(**ACL, filters=("#", "$events/client_check_authz_complete"))
+    endpoint.start()
+    device = await join(endpoint)
+    for n in range(60):
+        device.publish(f"ok/{n % 3}", b"%d" % n, qos=1, id=n + 1)
+    assert await device.packets(60) == [b"\x40\x02\x00" + bytes((n + 1,)) for n in range(60)]
+    events = await endpoint.arrived(63)
+    told = [event["topic"] for event in events if event["event"] == "client.check_authz_complete"]
+    assert told == ["ok/0", "ok/1", "ok/2"]
+    assert [event["payload"] for event in events if event["event"] == "message.publish"] == [str(n) for n in range(60)]
+
+
+async def test_topics_too_long_to_remember_are_judged_each_time(serve, join):
+    endpoint = await serve(acl=[{"allow": ["ok/#"]}])
+    endpoint.start()
+    device = await join(endpoint)
+    for name in ("ok/", "no/", "ok/", "no/"):
+        device.publish(name + "x" * 60_000)
+    assert await device.quiet()
+    await endpoint.arrived(2)
+    assert endpoint.counters["dropped.not_authorized"] == 2
+    (conn,) = endpoint.source._connections
+    assert not conn._rights
 
 
 async def test_3_1_1_has_no_word_for_it(serve, join):
