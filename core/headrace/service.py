@@ -18,6 +18,7 @@ from headrace.config.model import PipelineSpec
 from headrace.config.paths import status_socket
 from headrace.engine import Pipeline
 from headrace.engine.calls import call
+from headrace.engine.tapping import Tap, tapping
 from headrace.errors import HeadraceError
 from headrace.events import json_bytes
 from headrace.live import Live, Origin
@@ -39,6 +40,7 @@ class Service:
         self.pipeline = Pipeline(spec, registry, log)
         self.live = Live(self.pipeline, origin or Origin())
         self._tasks: set[asyncio.Task[None]] = set()
+        self._taps: set[Tap] = set()
         self._stop = asyncio.Event()
         self._socket: asyncio.Server | None = None
         self._socket_path: Path | None = None
@@ -58,6 +60,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
         left = await self.pipeline.stop()
+        for tap in self._taps:
+            tap.end()
         if self._api is not None:
             await self._api.cleanup()
         if self._socket is not None:
@@ -108,9 +112,36 @@ class Service:
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One call per connection: a line of JSON, ``{"call": …, …}``. Whoever says nothing gets the status."""
         with contextlib.suppress(ConnectionError):
-            writer.write(json_bytes(await self._answer(await _line(reader))) + b"\n")
-            await writer.drain()
+            line = await _line(reader)
+            if b'"tap"' not in line or not await self._tapped(line, writer):
+                writer.write(json_bytes(await self._answer(line)) + b"\n")
+                await writer.drain()
         writer.close()
+
+    async def _tapped(self, line: bytes, writer: asyncio.StreamWriter) -> bool:
+        """The call ``tap`` is answered with line after line, until either side ends. False if it is another call."""
+        try:
+            request = orjson.loads(line)
+            if request.pop("call") != "tap":
+                return False
+            node = request.pop("node")
+            tap = Tap(**request)
+            with tapping(self.pipeline, node, tap):
+                await self._show(tap, writer)
+        except (HeadraceError, ValueError, AttributeError, KeyError, TypeError) as exc:
+            writer.write(json_bytes({"error": str(exc) if isinstance(exc, HeadraceError) else f"not a call: {exc!r}"}))
+        return True
+
+    async def _show(self, tap: Tap, writer: asyncio.StreamWriter) -> None:
+        self._taps.add(tap)
+        try:
+            while not tap.ended:
+                shown = [*tap.take(), b'{"passed":%d}' % tap.passed]
+                writer.writelines(each + b"\n" for each in shown)
+                await writer.drain()
+                await tap.messages()
+        finally:
+            self._taps.discard(tap)
 
     async def _answer(self, line: bytes) -> Any:
         if not line.strip():

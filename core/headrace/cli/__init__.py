@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import headrace
-from headrace.cli import catalog, configure, dlq, explain, pipelines, sql, state, trial
+from headrace.cli import catalog, configure, dlq, explain, pipelines, sql, state, trial, watch
 from headrace.errors import ConfigError, HeadraceError
 
 __all__ = ["main"]
@@ -46,6 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"headrace {headrace.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (pipelines, explain, sql, configure, state, dlq, trial, catalog):
+    for module in (pipelines, explain, sql, configure, state, watch, dlq, trial, catalog):
         module.add_commands(commands)
     return parser
