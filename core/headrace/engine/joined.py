@@ -77,16 +77,17 @@ class JoinedRunner(SinkRunner):
             except Exception as exc:  # noqa: BLE001 - a sink may raise anything
                 self._settle(head, exc, time.perf_counter())
                 continue
-            request = requests.get(piece.common)
-            if head.alone or request is None or not request.takes(piece, self._options.batch):
-                if request is not None and not head.alone:
-                    self._dispatch(request)
+            if head.alone:
+                request = _Request(piece.common)
+                request.add(head, piece)
+                self._dispatch(request)
+                continue
+            request = requests.get(piece.common) or _Request(piece.common)
+            if not request.takes(piece, self._options.batch):
+                self._dispatch(request)
                 request = _Request(piece.common)
             request.add(head, piece)
-            if head.alone:
-                self._dispatch(request)
-            else:
-                requests[piece.common] = request
+            requests[piece.common] = request
         for request in requests.values():
             self._fill(request)
             self._dispatch(request)

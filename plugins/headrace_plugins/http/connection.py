@@ -137,9 +137,6 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.ended:
             return
-        if not self.sent:
-            self._unasked()
-            return
         if data == self._known and not self._open:
             self._finish(self._known_status, self._known_said)
         else:

@@ -116,3 +116,19 @@ async def test_enough_bytes_are_not_waited_with(bench: Any) -> None:
     b = bench(Recorder(), sink_class=Joining, batch={"size": 100, "every": "1h", "bytes": "500B"})
     await b.give(*("a" * 6))  # the stream's estimate is a hundred bytes each
     await b.until(lambda: b.runner.sink.joined)
+
+
+async def test_what_is_tried_in_the_place_of_a_head_is_tried_by_itself(bench: Any) -> None:
+    tried: list[int] = []
+
+    def script(event: Event) -> Exception | None:
+        tried.append(event["n"])
+        broken = event["n"] == 0 or tried.count(1) < 6
+        return DeliveryError("500", kind="status", status=500) if broken else None
+
+    b = bench(Recorder(script), sink_class=Joining, batch={"size": 10}, **QUICK)
+    await b.give(*("a" * 8))  # one lane: nothing else succeeds beside it
+    await b.all_settled()
+    assert [event["n"] for event, _ in b.given_up] == [0]
+    assert order(b.recorder, "a") == [1, 2, 3, 4, 5, 6, 7]
+    assert not [request for request in b.runner.sink.joined[1:] if 1 in request and len(request) > 1]
