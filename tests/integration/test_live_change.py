@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import Any
 
+import aiohttp
 import pytest
 
 from rig import until
@@ -165,3 +166,43 @@ async def test_one_sink_never_answers_and_neither_the_others_nor_a_new_one_notic
     assert (await headrace_command(h, "reload"))[0] == 0
     await until(lambda: any(b'"new"' in body for body in receiver.bodies[4000:]), 2)
     await h.kill()
+
+
+@pytest.mark.soak
+async def test_a_thousand_changes_over_the_api_leave_memory_flat_and_other_rules_alone(
+    headrace: Any, receiver: Any, free_port: int
+) -> None:
+    rule = {"sql": 'SELECT 0 AS x FROM "#" WHERE payload.device = -1', "to": "out"}
+    config = pipeline(receiver.url, api={"listen": f"127.0.0.1:{free_port}"})
+    config["rules"]["other"] = rule
+    h = headrace(config)
+    await h.start()
+    await receiver.got(1000)
+    waits: list[float] = []
+
+    async def change(api: aiohttp.ClientSession, first: int, last: int) -> None:
+        for n in range(first, last):
+            sql = f'SELECT {n} AS x FROM "#" WHERE payload.device = -{n}'
+            begun = asyncio.get_running_loop().time()
+            async with api.put("/api/v1/rules/other", json={**rule, "sql": sql}) as answer:
+                assert answer.status == 200, await answer.text()
+            waits.append(asyncio.get_running_loop().time() - begun)
+
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{free_port}") as api:
+        await change(api, 1, 200)  # whatever is made once is made now
+        before, began = h.rss(), len(receiver.at)
+        await change(api, 200, 1200)
+    after, gaps = h.rss(), sorted(b - a for a, b in itertools.pairwise(receiver.at[began:]))
+    print(
+        f"1,000 changes over HTTP under 2,000/s: {sorted(waits)[len(waits) // 2] * 1000:.0f} ms each (median), memory "
+        f"{before >> 20} → {after >> 20} MiB, longest of {len(gaps)} gaps between requests {gaps[-1] * 1000:.0f} ms, "
+        f"the 99.9th percentile {gaps[len(gaps) * 999 // 1000] * 1000:.0f} ms"
+    )
+    assert after - before < 10 << 20
+    assert gaps[-1] < 0.5
+    status = await h.status()
+    assert status["config"]["generation"] == 1200
+    assert status["rules"]["steady"]["counters"]["failed"] == 0
+    assert await h.stop() == 0
+    seen = [body["n"] for body in receiver.json() if body.get("d") == 0]
+    assert seen == list(range(len(seen)))
