@@ -175,7 +175,9 @@ class Connection(Wire):
         if header & 0xE == 8:
             raise ProtocolError("DUP at QoS 0")
         if header & 1 and self.v5 and self.server.refuses_retained:
-            raise ProtocolError("a retained message, which CONNACK said there is not", RETAIN_NOT_SUPPORTED)
+            raise ProtocolError(
+                "a retained message, and nothing is retained here: `retained: take` would take it", RETAIN_NOT_SUPPORTED
+            )
 
     def _alias(self, topic: str, found: dict[str, Any]) -> str:
         alias = found.get("Topic-Alias")
