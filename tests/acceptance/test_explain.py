@@ -117,6 +117,7 @@ def test_what_is_not_there_is_named(cli: Headrace) -> None:
     )
     assert "did you mean 'client.connected'" in cli("explain", "p.yaml", "--event", "client.conected").err
     Path("broken.json").write_text("{")
+    assert "a topic without wildcards, not 'a/#'" in cli("explain", "p.yaml", "--topic", "a/#").err
     assert "broken.json is not JSON" in cli("explain", "p.yaml", "--event", "broken.json").err
     assert cli("explain", "p.yaml", "--set", "x=1").code == 78
 

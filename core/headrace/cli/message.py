@@ -51,6 +51,8 @@ def columns_of(args: argparse.Namespace) -> dict[str, Any]:
     if args.payload is not None:
         columns["payload"] = _payload(args.payload)
     if columns.get("event") == MESSAGE:
+        if args.topic is not None and not {"+", "#"}.isdisjoint(args.topic):
+            raise HeadraceError(f"a message has a topic without wildcards, not {args.topic!r}")
         columns.setdefault("publish_received_at", columns.get("timestamp", make_event({}).timestamp))
     return columns
 
