@@ -21,7 +21,7 @@ sources: {devices: {type: mqtt_server, listen: "127.0.0.1:MQTT"}}
 rules: {all: {sql: 'SELECT * FROM "t/#"', to: out}}
 sinks: {out: {type: console}}
 """
-SECONDS = 10
+SECONDS = 6
 KINDS = ("sources", "connectors", "rules", "sinks")
 ELSEWHERE = {
     # what is sent here may name any file and any host

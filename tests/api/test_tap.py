@@ -156,9 +156,9 @@ def test_one_that_does_not_read_holds_nobody(plant: Dashboard) -> None:
     deaf.sendall(f"GET /api/v1/tap?node=rule:quick HTTP/1.1\r\nHost: 127.0.0.1:{plant.port}\r\n\r\n".encode())
     with tapped(plant, "node=rule:quick") as tap:
         passed = (data for name, data in tap.messages() if name == "passed")
-        wait_for(lambda: next(passed) > 4000)
+        wait_for(lambda: next(passed) > 1500)
     deaf.close()
-    wait_for(lambda: plant.ask("rules/quick/metrics")["counters"]["passed"] > 4000)
+    wait_for(lambda: plant.ask("rules/quick/metrics")["counters"]["passed"] > 1500)
 
 
 def test_a_few_may_look_at_a_time(plant: Dashboard) -> None:
