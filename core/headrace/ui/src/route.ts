@@ -14,7 +14,11 @@ function read(): Route {
 }
 
 export const route = signal<Route>(read());
-addEventListener("hashchange", () => (route.value = read()));
+addEventListener("hashchange", () => {
+  const { page, name } = route.value;
+  route.value = read();
+  if (route.value.page !== page || route.value.name !== name) scrollTo(0, 0);
+});
 
 export function href(page: string, name = "", query: Record<string, string> = {}): string {
   const given = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
