@@ -128,3 +128,16 @@ def test_counters_are_reset_and_the_connection_is_made_anew(page: Any, dashboard
     page.get_by_role("button", name="Reconnect").click()
     wait_for(lambda: dashboard.ask("status")["sinks"]["alarm"]["state"] == "running")
     assert page.get_by_role("alert").count() == 0
+
+
+def test_a_rule_that_is_more_than_a_query_keeps_its_steps(page: Any, dashboard: Dashboard) -> None:
+    queries = ('SELECT payload FROM "x/#"', 'SELECT payload AS p FROM "#"')
+    given = {"name": "two", "transforms": [{"type": "sql", "query": query} for query in queries], "to": "alarm"}
+    assert dashboard.call("POST", "sinks", {"name": "other", "type": "console"})[0] == 201
+    assert dashboard.call("POST", "rules", given)[0] == 201
+    page.goto(f"{dashboard.url}#/rules/two")
+    page.get_by_text("This rule is more than one query.").wait_for()
+    page.get_by_label("Use a sink that is there").select_option("other")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved: the file is written").wait_for()
+    assert dashboard.ask("rules/two") == {**given, "to": ["alarm", "other"]}

@@ -16,7 +16,7 @@ export function Overview(): JSX.Element {
       <Verdict now={now} />
       <div class="cards">
         <Figure title="Received" value={total("sources", "received")} rate={totalRate("sources", "received")} />
-        <Figure title="Matched by rules" value={total("rules", "matched")} rate={totalRate("rules", "matched")} />
+        <Figure title="Matched" value={total("rules", "matched")} rate={totalRate("rules", "matched")} />
         <Figure title="Delivered" value={total("sinks", "success")} rate={totalRate("sinks", "success")} />
         <Figure title="Waiting" value={total("sinks", "queuing") + total("sinks", "inflight")} />
         <Figure title="Failed" value={total("sinks", "failed")} bad link={href("dead")} />

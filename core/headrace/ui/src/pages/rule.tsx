@@ -36,8 +36,8 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
   useEffect(() => setSaved(false), [sql, to]);
   const save = async () => {
     setError("");
-    const rest = without(rule, ["name", "sql", "transforms", "to"]);
-    const options: Options = { ...rest, ...(isPlain(rule) ? { sql } : { transforms: rule["transforms"] ?? [] }), to: to.length === 1 ? (to[0] as string) : to };
+    const query: Options = isPlain(rule) ? { ...without(rule, ["transforms"]), sql } : rule;
+    const options: Options = { ...without(query, ["name"]), to: to.length === 1 ? (to[0] as string) : to };
     try {
       if (fixed) await update("rules", fixed, options);
       else await create("rules", { name, ...options });
@@ -57,7 +57,7 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
       lead={fixed ? <><a href={href("rules")}>rule</a> · <Chip state={live?.state} why={live?.reason} /> since <Ago at={live?.since} /></> : "A rule reads events with SQL and gives what it selects to sinks."}
       actions={
         <>
-          {fixed && mayChange.value && <label class="inline"><Switch on={live?.state !== "disabled"} label={`${fixed} enabled`} change={(on) => void enable("rules", fixed, on).then(look, (failure: unknown) => setError(told(failure)))} /> enabled</label>}
+          {fixed && mayChange.value && <label class="inline"><Switch on={live?.state !== "disabled"} label={`${fixed} enabled`} change={(on) => void enable("rules", fixed, on).then(() => Promise.all([look(), again()]), (failure: unknown) => setError(told(failure)))} /> enabled</label>}
           {fixed && <a class="button" href={href("tap", "", { node: `rule:${fixed}` })}>Tap</a>}
           {fixed && mayAct.value && <Act title="Count from zero on" failed={setError} run={() => resetCounters("rules", fixed).then(look)}>Reset counters</Act>}
           {!fixed && <a class="button" href={href("rules")}>Cancel</a>}
@@ -80,13 +80,13 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
           {isPlain(rule) ? (
             <Editor language="sql" label="SQL of the rule" value={sql} {...(mayChange.value ? { change: setSql } : {})} words={words} check={checkSql} />
           ) : (
-            <Notice kind="warn">This rule has several steps. <a href={href("config")}>Change it in the configuration.</a></Notice>
+            <Notice kind="warn">This rule is more than one query. <a href={href("config")}>Change it in the configuration.</a></Notice>
           )}
           <p class="hint">Ctrl+Space completes columns and functions. FROM takes topic filters such as "t/#" and events such as "$events/client_connected".</p>
         </Card>
         <Card>
           <Tabs<Tab> label="About this rule" now={tab} choose={(next) => setQuery({ tab: next })} tabs={fixed ? { actions: "Actions", test: "Test", numbers: "Numbers" } as Record<Tab, string> : { actions: "Actions", test: "Test" } as Record<Tab, string>} />
-          {tab === "test" ? <RuleTest sql={sql} rule={changed ? "" : fixed} sources={sourcesOf(rule)} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
+          {tab === "test" && isPlain(rule) ? <RuleTest sql={sql} rule={changed ? "" : fixed} sources={sourcesOf(rule)} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
         </Card>
       </div>
     </Page>

@@ -31,6 +31,7 @@ export function sourcesOf(rule: Options | undefined): string[] | null {
 
 /** Does the rule have more than one query and its sinks? Then only YAML shows all of it. */
 export function isPlain(rule: Options): boolean {
+  if (Object.keys(rule).length === 0 || typeof rule["sql"] === "string") return true;
   const steps = rule["transforms"];
-  return typeof rule["sql"] === "string" || !Array.isArray(steps) || (steps.length === 1 && queryOf(steps[0] as Value) !== "");
+  return Array.isArray(steps) && steps.length === 1 && queryOf(steps[0] as Value) !== "";
 }
