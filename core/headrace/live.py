@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,23 +84,25 @@ class Live:
         patterns = (await self._read()).patterns
         return await asyncio.to_thread(Edit, patterns)
 
-    async def rewritten(self, path: Path, text: str) -> dict[str, Any]:
-        """What it would change if a file had this text. HeadraceError says why it cannot have it."""
-        checked = await self._read({str(path): text})
+    async def rewritten(self, texts: Mapping[Path, str]) -> dict[str, Any]:
+        """What it would change if files had these texts. HeadraceError says why they cannot have them."""
+        checked = await self._read({str(path): text for path, text in texts.items()})
         return self._answer(self.pipeline.plan(_spec(checked)), checked.problems)
 
-    async def rewrite(self, change: Callable[[Edit], tuple[Path, str]]) -> dict[str, Any]:
-        """Change a file and go on with it; the file stays as it was if it cannot be. Answers as ``answer`` does."""
+    async def rewrite(self, change: Callable[[Edit], Iterable[tuple[Path, str]]]) -> dict[str, Any]:
+        """Change files and go on with them; they stay as they were if that cannot be. Answers as ``answer`` does."""
         async with self._rewriting:
-            path, text = await asyncio.to_thread(change, await self.edit())
-            await self.rewritten(path, text)
-            replaced = await asyncio.to_thread(Replaced, path, text)
-            running = self.pipeline.config.generation
+            texts = dict(await asyncio.to_thread(change, await self.edit()))
+            await self.rewritten(texts)
+            running, replaced = self.pipeline.config.generation, list[Replaced]()
             try:
+                for path, text in texts.items():
+                    replaced.append(await asyncio.to_thread(Replaced, path, text))
                 return await self.answer()
             except BaseException:
                 if running == self.pipeline.config.generation:
-                    await asyncio.to_thread(replaced.undo)
+                    for file in replaced:
+                        await asyncio.to_thread(file.undo)
                 raise
 
     async def _read(self, texts: Mapping[str, str] | None = None) -> Checked:

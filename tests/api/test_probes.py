@@ -168,7 +168,10 @@ def test_41_what_is_in_use_is_not_deleted(plant: Plant) -> None:
     for part, user in (("connectors/c1", "sink a1"), ("sinks/a1", "rule r1")):
         status, refused = plant.api.call("DELETE", part)
         assert (status, refused["code"], refused["used_by"]) == (400, "IN_USE", [user])
-    for part in ("rules/r1", "sinks/a1", "connectors/c1"):
+    assert plant.api.call("DELETE", "sinks/a1?also_delete_dep_actions=true")[0] == 200
+    assert plant.api.call("GET", "rules/r1")[1]["to"] == []
+    assert plant.api.call("GET", "status")[1]["rules"]["r1"]["state"] == "running"
+    for part in ("rules/r1", "connectors/c1"):
         assert plant.api.call("DELETE", part)[0] == 200
 
 

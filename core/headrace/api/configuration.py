@@ -51,7 +51,7 @@ async def _write(request: web.Request) -> web.Response:
     if found.read_only:
         raise Refused("READ_ONLY", "the configuration is read-only here: change its files", 403)
     file, text = await _given(request)
-    return answer(await found.rewrite(lambda edit: edit.replaced(file, text)))
+    return answer(await found.rewrite(lambda edit: [edit.replaced(file, text)]))
 
 
 @says(body=TEXT)
@@ -61,7 +61,7 @@ async def _check(request: web.Request) -> web.Response:
     found = live(request)
     edit = await found.edit()
     path, fresh = await asyncio.to_thread(edit.replaced, file, text)
-    told = await found.rewritten(path, fresh)
+    told = await found.rewritten({path: fresh})
     before, after = edit.shown(path).splitlines(True), edit.masked(fresh).splitlines(True)
     return answer({**told, "diff": "".join(difflib.unified_diff(before, after, file, file))})
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from headrace.api.answers import Handler, Refused, answer, options
-from headrace.api.described import says
+from headrace.api.described import BOOLEAN, says
 from headrace.api.facts import KINDS
 from headrace.api.finding import live
 from headrace.config.edit import Edit
@@ -19,7 +19,7 @@ from headrace.live import Live
 
 __all__ = ["routes"]
 
-_Change = Callable[[Edit], tuple[Path, str]]
+_Change = Callable[[Edit], Iterable[tuple[Path, str]]]
 
 
 def routes() -> list[web.AbstractRouteDef]:
@@ -72,7 +72,7 @@ class _Parts:
             raise Refused("BAD_REQUEST", "name: say what to call it", path="name")
         if name in self._known:
             raise Refused("ALREADY_EXISTS", f"there is a {self._kind[:-1]} {name!r} already", path="name")
-        return await self._done(lambda edit: edit.put(self._kind, name, given), name, 201)
+        return await self._done(lambda edit: [edit.put(self._kind, name, given)], name, 201)
 
     @says(body="part")
     async def update(self, request: web.Request) -> web.Response:
@@ -80,27 +80,34 @@ class _Parts:
         name = self._named(request)
         given = await options(request)
         given.pop("name", None)
-        return await self._done(lambda edit: edit.put(self._kind, name, given), name)
+        return await self._done(lambda edit: [edit.put(self._kind, name, given)], name)
 
     @says()
     async def enable(self, request: web.Request) -> web.Response:
         """Switch it on or off."""
         name, on = self._named(request), request.match_info["on"] == "true"
 
-        def change(edit: Edit) -> tuple[Path, str]:
+        def change(edit: Edit) -> list[tuple[Path, str]]:
             given = dict(edit.given(self._kind, name) or {})
             given.pop("enable", None)
-            return edit.put(self._kind, name, given if on else {**given, "enable": False})
+            return [edit.put(self._kind, name, given if on else {**given, "enable": False})]
 
         return await self._done(change, name)
 
-    @says()
+    @says(query={"also_delete_dep_actions": BOOLEAN})
     async def delete(self, request: web.Request) -> web.Response:
-        """Remove it, unless it is in use."""
+        """Remove it, unless it is in use. ``also_delete_dep_actions=true``: take a sink from its rules first."""
         name = self._named(request)
-        if users := _users(self._live.pipeline.spec, self._kind, name):
+        spec = self._live.pipeline.spec
+        users = _users(spec, self._kind, name)
+        if self._kind == "sinks" and request.query.get("also_delete_dep_actions") == "true":
+            rules = [rule.name for rule in spec.rules.values() if name in rule.sinks]
+            users = [user for user in users if not user.startswith("rule ")]
+        else:
+            rules = []
+        if users:
             raise Refused("IN_USE", f"{self._kind[:-1]} {name} is in use by {', '.join(users)}", used_by=users)
-        return await self._done(lambda edit: edit.take(self._kind, name), name)
+        return await self._done(lambda edit: [*edit.detach(name, rules), edit.take(self._kind, name)], name)
 
     @says(status=204, gives=None)
     async def start(self, request: web.Request) -> web.Response:

@@ -122,6 +122,21 @@ class Edit:
             _drop(tree, section)
         return path, _text(tree)
 
+    def detach(self, sink: str, rules: Iterable[str]) -> list[tuple[Path, str]]:
+        """The files of these rules, and their texts without the sink among where each rule's results go."""
+        touched: dict[Path, CommentedMap] = {}
+        for rule in rules:
+            path = self._where("rules", rule)
+            if path is None:
+                raise ConfigError(f"no file of the configuration names rules.{rule}")
+            touched[path] = self._files[path]
+            options = self._files[path]["rules"][rule]
+            if isinstance(options["to"], list):
+                options["to"].remove(sink)
+            else:
+                options["to"] = CommentedSeq()
+        return [(path, _text(tree)) for path, tree in touched.items()]
+
     def _where(self, section: str, name: str) -> Path | None:
         if self._broken:
             raise ConfigError(f"{self._broken[0]} is not YAML as it is now: repair it first")
