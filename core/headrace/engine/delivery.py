@@ -322,8 +322,7 @@ class SinkRunner:
         self._timer = self._loop.call_later(seconds, self._schedule)
 
     def _give_up(self, item: Item, failure: Failure, error: Exception) -> None:
-        """The event goes to the outlet; its lane goes on at once, its record when the event is safe."""
-        self._lanes.release(item)
+        """The event goes to the outlet; its lane goes on when it is safe there, or a restart could change the order."""
         item.state = SETTLED
         self._handing += 1
         self._hand_over(item, failure, error)
@@ -348,7 +347,9 @@ class SinkRunner:
     def _given_up(self, item: Item, failure: Failure) -> None:
         self._handing -= 1
         self.tally.failed(item.event, item.tries, failure, self._rules)
+        self._lanes.release(item)
         self._ahead.settled(item)
+        self._schedule()
 
     def _finish(self, item: Item, release: bool = True) -> None:
         item.state = SETTLED

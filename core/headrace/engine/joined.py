@@ -103,8 +103,8 @@ class JoinedRunner(SinkRunner):
                 if piece is None or not request.takes(piece, batch):
                     self._lanes.put_back(followers)
                     break
-                self._mark(followers)
                 request.add(followers[0], piece, behind=True)
+        self._mark(request.behind)
 
     def _piece_of(self, item: Item) -> Piece | None:
         try:

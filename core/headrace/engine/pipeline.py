@@ -31,6 +31,8 @@ from headrace.stream import Consumer, Stream, Topic, TopicOptions
 __all__ = ["Configuration", "Pipeline"]
 
 EVENTS = "events"
+LAST = 0.2
+"""Seconds for what is on its way to the dead letters when a stop has taken its time."""
 
 
 class Configuration:
@@ -214,7 +216,7 @@ class Pipeline:
                 await close(pump.source)
         for runner in self.sinks.values():
             await runner.stop()
-        await self.stream.close()
+        await self.stream.close(max(deadline - time.monotonic(), LAST))  # nobody is left who could settle much
         components: list[Component[Any]] = [*(r.sink for r in self.sinks.values()), *self.connectors.values()]
         for component in components:
             await close(component)

@@ -53,6 +53,8 @@ class Bench:
         self.tally = SinkTally(ctx.metrics)
         self.rules = {"r": RuleTally()}
         self.given_up: list[tuple[Event, Failure]] = []
+        self.safe: asyncio.Future[None] | None = None
+        """When what is given up is safe; None: at once."""
         kind = JoinedRunner if spec.options.batch.size > 1 else SinkRunner
         self.runner = kind(spec, sink, self.tally, self.rules, self._outlet)
         self.records: list[HandRecord] = []
@@ -60,7 +62,7 @@ class Bench:
 
     def _outlet(self, item: Item, failure: Failure, error: Exception) -> asyncio.Future[None] | None:
         self.given_up.append((item.event, failure))
-        return None
+        return self.safe
 
     async def give(
         self, *keys: str, settled: Sequence[int] = (), timestamp: int = 0, change: Mapping[int, Any] | None = None
