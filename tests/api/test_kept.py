@@ -66,6 +66,19 @@ def test_dead_letters_are_replayed(plant: Dashboard, receiver: Receiver) -> None
     assert status["stream"]["dead_letters"]["held"] == 2
 
 
+def test_a_dead_letter_is_replayed_with_other_columns(plant: Dashboard, receiver: Receiver) -> None:
+    receiver.status = 200
+    number = plant.ask("dead_letters")[1]["offset"]
+    assert plant.call("POST", f"dead_letters/{number}/replay", {"event": 5})[0] == 400
+    assert plant.call("POST", "dead_letters/99999/replay", {})[0] == 404
+    assert plant.call("POST", f"dead_letters/{number}/replay", {"event": {"n": 11}})[1]["replayed"] == 1
+    wait_for(lambda: receiver.got[-1][1] == '{"n":11}')
+    assert numbers(plant.ask("dead_letters")) == [0, 2, 3, 4]
+    first = plant.ask("dead_letters")[0]["offset"]
+    assert plant.call("POST", f"dead_letters/{first}/replay", {})[1]["replayed"] == 1
+    wait_for(lambda: receiver.got[-1][1] == '{"n":0}')
+
+
 def test_dead_letters_are_purged_by_a_clear_choice(plant: Dashboard) -> None:
     for unclear in ({"rull": "two"}, ["two"], None):
         assert plant.call("POST", "dead_letters/purge", unclear)[0] == 400

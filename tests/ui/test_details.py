@@ -73,6 +73,21 @@ def test_a_dead_letter_is_looked_into_and_replayed(page: Any, dashboard: Dashboa
     page.get_by_text("None that fits").wait_for()
 
 
+def test_a_dead_letter_is_edited_before_it_is_replayed(page: Any, dashboard: Dashboard, peer: Receiver) -> None:
+    refuse_one(dashboard, peer, 66)
+    page.goto(f"{dashboard.url}#/dead?sink=alarm")
+    page.get_by_role("button", name="Open letter").last.click()
+    letter = page.get_by_role("dialog")
+    letter.get_by_role("button", name="Edit").click()
+    letter.get_by_label("The event, edited").fill('{"temp": ')
+    letter.get_by_role("button", name="Replay as edited").click()
+    letter.get_by_text("JSON").last.wait_for()  # what is wrong with it
+    letter.get_by_label("The event, edited").fill('{"temp": 21}')
+    letter.get_by_role("button", name="Replay as edited").click()
+    page.get_by_role("status").get_by_text("1 given to their sinks again.").wait_for()
+    wait_for(lambda: ("/alarm", '{"temp":21}') in peer.got[-2:])
+
+
 def test_dead_letters_are_purged_when_that_was_confirmed(page: Any, dashboard: Dashboard, peer: Receiver) -> None:
     refuse_one(dashboard, peer, 55)
     page.goto(f"{dashboard.url}#/dead")

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
-from headrace.api.described import ARRAY, BOOLEAN, STRING, number, says, sent
+from headrace.api.described import ARRAY, BOOLEAN, OBJECT, STRING, number, says, sent
 from headrace.api.finding import live, pipeline
 from headrace.engine.calls import call
 from headrace.engine.journal import KEPT
@@ -29,6 +29,7 @@ def routes() -> list[web.AbstractRouteDef]:
     return [
         web.get("/api/v1/dead_letters", _letters),
         web.get("/api/v1/dead_letters/{offset:[0-9]+}", _letter),
+        web.post("/api/v1/dead_letters/{offset:[0-9]+}/replay", _replay_one),
         web.post("/api/v1/dead_letters/replay", _replay),
         web.post("/api/v1/dead_letters/purge", _purge),
         web.get("/api/v1/sinks/{name}/deliveries", _deliveries),
@@ -47,11 +48,29 @@ async def _letters(request: web.Request) -> web.Response:
 @says()
 async def _letter(request: web.Request) -> web.Response:
     """One letter, and the request as its sink would make it now."""
+    found = await _found(request)
+    return answer({**found, **await _rendered(request, found)})
+
+
+async def _found(request: web.Request) -> dict[str, Any]:
+    """The letter that is asked for. Refused if there is none."""
     offset = request.match_info["offset"]
     found = await call(pipeline(request), "dlq.ls", {"which": {"id": offset}, "limit": 1})
     if not found or str(found[0]["offset"]) != offset:
         raise Refused("NOT_FOUND", f"there is no dead letter {offset}", 404)
-    return answer({**found[0], **await _rendered(request, found[0])})
+    letter: dict[str, Any] = found[0]
+    return letter
+
+
+@says(body=sent(event=OBJECT))
+async def _replay_one(request: web.Request) -> web.Response:
+    """Give one to its sink once more; with ``event``, those columns instead of what the rule selected."""
+    columns = (await options(request)).get("event")
+    if columns is not None and not isinstance(columns, dict):
+        raise Refused("BAD_REQUEST", "event: send an object, the columns", path="event")
+    letter = await _found(request)
+    which = {"id": str(letter["offset"]), "sink": letter["sink"]}
+    return answer(await call(pipeline(request), "dlq.replay", {"which": which, "columns": columns}))
 
 
 async def _rendered(request: web.Request, letter: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ async def _dlq_ls(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
 
 
 async def _dlq_replay(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
-    done = await _letters(pipeline).replay(Which(**arguments["which"]), pipeline.give)
+    done = await _letters(pipeline).replay(Which(**arguments["which"]), pipeline.give, arguments.get("columns"))
     return dataclasses.asdict(done)
 
 

@@ -127,10 +127,16 @@ class DeadLetters:
                 break
         return found[:limit]
 
-    async def replay(self, which: Which, give: Callable[[str, Sequence[Event]], Awaitable[None]]) -> Replayed:
+    async def replay(
+        self,
+        which: Which,
+        give: Callable[[str, Sequence[Event]], Awaitable[None]],
+        columns: dict[str, Any] | None = None,
+    ) -> Replayed:
         """Give events to their sinks again, by ``give(sink, events)``, and settle the letters of those that went.
 
-        A crash in between replays again; the delivery ids stay the same.
+        ``columns``: what to give instead of what the rule selected. A crash in between replays again; the delivery ids
+        stay the same.
         """
         replayed, failed = 0, dict[str, str]()
         async with self._busy:
@@ -139,7 +145,7 @@ class DeadLetters:
                     letters = [kept for kept in page if kept.event["sink"] == sink]
                     if sink not in failed:
                         try:
-                            await give(sink, [revive(kept.event) for kept in letters])
+                            await give(sink, [revive(kept.event, columns) for kept in letters])
                         except HeadraceError as exc:
                             failed[sink] = str(exc)
                         else:
@@ -194,11 +200,11 @@ def _letter(sink: str, item: Item, failure: Failure, error: Exception) -> dict[s
     return letter
 
 
-def revive(letter: Event) -> Event:
-    """The event of a letter, as its sink had it; ``event.error`` says how it failed."""
+def revive(letter: Event, columns: dict[str, Any] | None = None) -> Event:
+    """The event of a letter, as its sink had it or with other columns; ``event.error`` says how it failed."""
     get = letter.get
     event = Event(
-        letter["event"],
+        letter["event"] if columns is None else columns,
         id=letter["event_id"],
         key=letter["key"],
         timestamp=letter["timestamp"],

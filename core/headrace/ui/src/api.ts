@@ -174,6 +174,9 @@ export const letters = (which: Which, limit: number): Promise<Letter[]> => reque
 export const letter = (number: number): Promise<OpenLetter> => request("GET", `dead_letters/${number}`);
 export const replay = (which: Which): Promise<{ replayed: number; failed: Record<string, string> }> =>
   request("POST", "dead_letters/replay", which);
+/** One letter, with other columns than the rule selected if they are given. */
+export const replayOne = (number: number, event?: Value): Promise<{ replayed: number; failed: Record<string, string> }> =>
+  request("POST", `dead_letters/${number}/replay`, event === undefined ? {} : { event });
 export const purge = (which: Which): Promise<{ purged: number }> => request("POST", "dead_letters/purge", which);
 
 /** The files as they are, and what they mean together. */

@@ -1,7 +1,7 @@
 // Events that their sink gave up: find, look into, give to the sink again, throw away.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { letter, letters, purge, replay, type Letter, type Which } from "../api";
+import { letter, letters, purge, replay, replayOne, type Letter, type Which } from "../api";
 import { look, status } from "../live";
 import { Act, Ago, Card, Confirm, Dialog, Empty, Notice, Page, number, size, useLoad } from "../parts";
 import { Request } from "../partform";
@@ -24,8 +24,10 @@ export function DeadLetters(): JSX.Element {
   const [purging, setPurging] = useState<Which | null>(null);
   const narrow = (part: Which) => setQuery({ ...which, ...part } as Record<string, string>);
   const given = Object.values(which).some(Boolean);
-  const again = async (chosen: Which) => {
-    const answer = await replay(chosen);
+  const [edited, setEdited] = useState<string | null>(null);
+  const again = (chosen: Which) => giving(() => replay(chosen));
+  const giving = async (act: () => ReturnType<typeof replay>) => {
+    const answer = await act();
     const failed = Object.entries(answer.failed).map(([sink, why]) => `${sink}: ${why}`);
     setDone(`${number(answer.replayed)} given to their sinks again.`);
     if (failed.length) setError(failed.join("; "));
@@ -57,7 +59,7 @@ export function DeadLetters(): JSX.Element {
               <tbody>
                 {(found.value ?? []).map((each) => (
                   <tr key={each.offset} data-letter={each.offset}>
-                    <td><button type="button" class="quiet start" aria-label={`Open letter ${each.offset}`} onClick={() => setOpen(each)}><Ago at={each.at / 1000} /></button></td>
+                    <td><button type="button" class="quiet start" aria-label={`Open letter ${each.offset}`} onClick={() => { setEdited(null); setOpen(each); }}><Ago at={each.at / 1000} /></button></td>
                     <td><a href={href("sinks", each.sink)}>{each.sink}</a></td>
                     <td><a href={href("rules", each.rule)}>{each.rule}</a></td>
                     <td>{String(each.key ?? "")}</td>
@@ -73,12 +75,13 @@ export function DeadLetters(): JSX.Element {
         )}
       </Card>
       {open && (
-        <Dialog wide title={`Dead letter ${open.offset}`} close={() => setOpen(null)}>
-          <Opened letter={open} />
+        <Dialog wide title={`Dead letter ${open.offset}`} close={() => { setOpen(null); setEdited(null); }}>
+          <Opened letter={open} edited={edited} edit={setEdited} />
+          {error && <Notice>{error}</Notice>}
           {mayAct.value && (
             <div class="buttons">
               <button type="button" onClick={() => { setPurging({ id: String(open.offset) }); setOpen(null); }}>Purge</button>
-              <Act class="primary" failed={setError} run={() => again({ id: String(open.offset) }).finally(() => setOpen(null))}>Replay</Act>
+              <Act class="primary" failed={setError} run={() => giving(() => replayOne(open.offset, edited === null ? undefined : JSON.parse(edited))).then(() => setOpen(null))}>{edited === null ? "Replay" : "Replay as edited"}</Act>
             </div>
           )}
         </Dialog>
@@ -93,7 +96,8 @@ export function DeadLetters(): JSX.Element {
 }
 
 /** All there is of a letter: why it was given up, the event, and the request as it would be made now. */
-function Opened({ letter: { offset, event, answer, request, render: _, ...rest } }: { letter: Letter }): JSX.Element {
+function Opened(props: { letter: Letter; edited: string | null; edit: (text: string | null) => void }): JSX.Element {
+  const { offset, event, answer, request, render: _, ...rest } = props.letter;
   const whole = useLoad(() => letter(offset), offset);
   const facts: [string, JSX.Element | string][] = [
     ["Reason", <span class="error">{rest.reason}</span>],
@@ -106,7 +110,17 @@ function Opened({ letter: { offset, event, answer, request, render: _, ...rest }
     <>
       <dl class="facts">{facts.map(([name, value]) => <><dt>{name}</dt><dd>{value}</dd></>)}</dl>
       <h3>What the rule selected</h3>
-      <pre class="output" tabIndex={0} role="region" aria-label="What the rule selected">{JSON.stringify(event, null, 2)}</pre>
+      {props.edited === null ? (
+        <>
+          <pre class="output" tabIndex={0} role="region" aria-label="What the rule selected">{JSON.stringify(event, null, 2)}</pre>
+          {mayAct.value && <button type="button" class="quiet" onClick={() => props.edit(JSON.stringify(event, null, 2))}>Edit</button>}
+        </>
+      ) : (
+        <>
+          <textarea aria-label="The event, edited" rows={10} spellcheck={false} value={props.edited} onInput={(typed) => props.edit(typed.currentTarget.value)} />
+          <button type="button" class="quiet" onClick={() => props.edit(null)}>As it was</button>
+        </>
+      )}
       <h3>The request, as it would be made now</h3>
       {whole.error && <Notice>{whole.error}</Notice>}
       {whole.value?.render_error && <Notice>{whole.value.render_error}</Notice>}
