@@ -43,7 +43,7 @@ async def test_health_metrics_and_status_over_http(headrace: Any, receiver: Any,
     status, text = await get(base + "/metrics")
     assert status == 200
     samples = {
-        (sample.name, sample.labels["name"], *filter(None, [sample.labels.get("le")])): sample.value
+        (sample.name, sample.labels.get("name", ""), *filter(None, [sample.labels.get("le")])): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
