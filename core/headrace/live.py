@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headrace.config import Checked, InvalidConfig, Problem, check
+from headrace.config import Checked, InvalidConfig, Problem, check, files
 from headrace.config.edit import Edit, Replaced
 from headrace.config.files import expand
 from headrace.config.model import PipelineSpec
+from headrace.config.problems import Problems
 from headrace.engine import Pipeline, Plan
 from headrace.errors import HeadraceError
 
 __all__ = ["Live", "Origin"]
 
+NO_FILE = "this pipeline was not started from a file"
 EVERY = 0.5
 """Seconds between two looks at the files; what looks the same twice is read."""
 _Look = tuple[tuple[str, int, int, int], ...]
@@ -81,8 +83,7 @@ class Live:
 
     async def edit(self) -> Edit:
         """The files as they are now, to look at or to make another text of one."""
-        patterns = (await self._read()).patterns
-        return await asyncio.to_thread(Edit, patterns)
+        return await asyncio.to_thread(lambda: Edit(self._patterns()))
 
     async def rewritten(self, texts: Mapping[Path, str]) -> dict[str, Any]:
         """What it would change if files had these texts. HeadraceError says why they cannot have them."""
@@ -107,15 +108,23 @@ class Live:
 
     async def _read(self, texts: Mapping[str, str] | None = None) -> Checked:
         if not self.origin.paths:
-            raise HeadraceError("this pipeline was not started from a file")
+            raise HeadraceError(NO_FILE)
         # elsewhere: reading YAML takes time, and events go on
         return await asyncio.to_thread(
             check, self.origin.paths, self.origin.overrides, registry=self.pipeline.registry, texts=texts
         )
 
+    def _patterns(self) -> list[str]:
+        """What the configuration is read from now, includes among it; nothing is checked, which may take seconds."""
+        if not self.origin.paths:
+            raise HeadraceError(NO_FILE)
+        patterns: list[str] = []
+        files.read(self.origin.paths, self.origin.overrides, os.environ, Problems(), patterns)
+        return patterns
+
     async def watch(self) -> None:
         """Reload whenever a file of the configuration has changed. Ends by being cancelled."""
-        patterns = (await self._read()).patterns
+        patterns = await asyncio.to_thread(self._patterns)
         read: _Look | None = None  # what was seen before the start may not be what was read then
         seen = before = await asyncio.to_thread(_look, patterns)
         while True:
@@ -123,7 +132,7 @@ class Live:
                 read = seen
                 with contextlib.suppress(HeadraceError):  # it is in the log and in the status
                     await self.reload()
-                patterns = (await self._read()).patterns
+                patterns = await asyncio.to_thread(self._patterns)
             await asyncio.sleep(EVERY)
             before, seen = seen, await asyncio.to_thread(_look, patterns)
 
