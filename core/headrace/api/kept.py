@@ -11,6 +11,7 @@ from headrace.api.answers import Refused, answer, options
 from headrace.api.described import ARRAY, BOOLEAN, OBJECT, STRING, number, says, sent
 from headrace.api.finding import live, pipeline
 from headrace.engine.calls import call
+from headrace.engine.dead_letters import revive
 from headrace.engine.journal import KEPT
 from headrace.engine.trial import Trial
 from headrace.errors import HeadraceError
@@ -74,11 +75,8 @@ async def _replay_one(request: web.Request) -> web.Response:
 
 
 async def _rendered(request: web.Request, letter: Mapping[str, Any]) -> dict[str, Any]:
-    event = Event(
-        letter["event"], id=letter["event_id"], key=letter["key"], timestamp=letter["timestamp"],
-        source=letter["source"], rule=letter["rule"], index=letter["index"],
-    )  # fmt: skip
-    event.sink, event.attempt = letter["sink"], 1
+    event = revive(Event(dict(letter)))
+    event.attempt = 1
     found = live(request).pipeline
     try:
         async with Trial(found.spec, found.registry) as trial:
