@@ -9,7 +9,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,19 @@ class Dashboard:
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
+
+
+def running_here(directory: Path) -> Iterator[Callable[..., Dashboard]]:
+    """For a fixture: starts what it is given, as ``Dashboard``, and ends it all after the test."""
+    running: list[Dashboard] = []
+
+    def begin(text: str, **more: Any) -> Dashboard:
+        running.append(Dashboard(directory, text, **more))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop()
 
 
 def _document(raw: bytes) -> Any:

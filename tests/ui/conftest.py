@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dashboards import UI, Dashboard, Receiver, receiving, watched
+from dashboards import UI, Dashboard, Receiver, receiving, running_here, watched
 from headrace.api.dashboard import BUILT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="NOT TESTED: playwright is not installed")
@@ -60,15 +60,7 @@ def page(browser: Any, dashboard: Dashboard) -> Iterator[Any]:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Dashboard]]:
     """Start headrace with what a file holds beside its name, its stream and its API; more as for ``Dashboard``."""
-    running: list[Dashboard] = []
-
-    def begin(text: str, **more: Any) -> Dashboard:
-        running.append(Dashboard(tmp_path, text, **more))
-        return running[-1]
-
-    yield begin
-    for each in running:
-        each.stop()
+    yield from running_here(tmp_path)
 
 
 @pytest.fixture
