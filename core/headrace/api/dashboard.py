@@ -20,6 +20,7 @@ HEADERS = {
 MISSING = """headrace runs, but its dashboard is not built here.
 
 In a check-out `make dashboard` builds it; nothing else needs to be installed, and headrace need not be restarted.
+Elsewhere `HEADRACE_UI=1 pip install --force-reinstall --no-deps CHECK-OUT` installs headrace with it.
 The API is at /api/v1, the counters for Prometheus at /metrics; `headrace status` shows them, too.
 """
 
