@@ -106,6 +106,20 @@ def test_a_wrong_text_is_refused_with_its_place_and_nothing_changes(
     assert plant.ask("config")["error"] is None
 
 
+def test_a_file_that_was_changed_meanwhile_is_not_overwritten(plant: Dashboard) -> None:
+    begun, running = shown(plant), generation(plant)
+    plant.config.write_text(plant.config.read_text().replace("t/#", "theirs/#"))
+    theirs = plant.config.read_text()
+    given = {"file": str(plant.config), "text": begun.replace("t/#", "ours/#"), "base": begun}
+    for method, path in (("POST", "config/check"), ("PUT", "config")):
+        status, refused = plant.call(method, path, given)
+        assert (status, refused["code"]) == (409, "CHANGED")
+        assert plant.config.read_text() == theirs
+    assert generation(plant) == running
+    status, told = plant.call("PUT", "config", {**given, "base": shown(plant)})
+    assert (status, told["generation"]) == (200, running + 1)
+
+
 def test_only_files_of_the_configuration_are_written(plant: Dashboard) -> None:
     other = plant.config.with_name("other.yaml")
     status, refused = plant.call("PUT", "config", {"file": str(other), "text": "sinks: {}"})

@@ -73,3 +73,68 @@ def test_a_file_that_was_refused_is_there_to_be_repaired(page: Any, dashboard: D
     page.get_by_role("button", name="Reload").click()
     page.get_by_role("status").get_by_text("Nothing that runs is changed by it.").wait_for()
     wait_for(lambda: dashboard.ask("status")["config"]["error"] is None)
+
+
+def test_stars_under_a_misspelled_key_say_which_key(page: Any, dashboard: Dashboard) -> None:
+    editor = opened(page, dashboard)
+    shown = dashboard.config.read_text().replace("very-secret", '"******"')
+    editor.fill(shown.replace("headers:", "haeders:"))
+    line = next(n for n, text in enumerate(shown.splitlines(), 1) if "headers:" in text)
+    fault = page.get_by_label("Faults").get_by_role("listitem")
+    fault.get_by_text(f"Line {line}: ").wait_for()
+    fault.get_by_text("the file has no sinks.archive.haeders (did you mean 'headers'?)").wait_for()
+
+
+def test_what_somebody_else_saved_meanwhile_is_not_overwritten(page: Any, dashboard: Dashboard) -> None:
+    editor = opened(page, dashboard)
+    before = dashboard.config.read_text()
+    ours = before.replace("very-secret", '"******"').replace("# all of it", "# all of ours")
+    theirs = before.replace("# all of it", "# all of theirs")
+    editor.fill(ours)
+    page.get_by_role("button", name="Review and save").click()
+    page.get_by_role("dialog").get_by_text("+# all of ours").wait_for()
+    dashboard.config.write_text(theirs)  # by an editor: nobody reloads
+    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    notice = page.get_by_role("status").filter(has_text="Somebody else changed this file meanwhile.")
+    notice.wait_for()
+    assert dashboard.config.read_text() == theirs
+    assert page.get_by_role("button", name="Review and save").is_disabled()
+    editor.get_by_text("# all of ours").wait_for()  # what was written is not lost either
+    notice.get_by_role("button", name="Keep mine, and compare").click()
+    page.get_by_role("button", name="Review and save").click()
+    page.get_by_role("dialog").get_by_text("-# all of theirs").wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    assert dashboard.config.read_text() == theirs
+
+
+def test_what_somebody_else_saves_is_told_while_one_edits_and_can_be_taken(page: Any, dashboard: Dashboard) -> None:
+    editor = opened(page, dashboard)
+    before = dashboard.config.read_text()
+    editor.fill(before.replace("very-secret", '"******"').replace("# all of it", "# all of ours"))
+    text = before.replace("# all of it", "# all of theirs").replace('"#"', '"t/#"')
+    assert dashboard.call("PUT", "config", {"file": str(dashboard.config), "text": text})[0] == 200
+    page.get_by_role("button", name="Take theirs").click()
+    editor.get_by_text("# all of theirs").wait_for()
+    page.get_by_role("button", name="Take theirs").wait_for(state="detached")
+    assert page.get_by_role("button", name="Review and save").is_disabled()  # nothing is left to save
+
+
+class TestASinkThatIsGone:
+    @pytest.fixture
+    def dashboard(self, run: Callable[..., Dashboard]) -> Dashboard:
+        plant = run(PLANT.replace("sinks:", "sources: {one: {type: generate, count: 1}}\nsinks:"))
+        wait_for(lambda: plant.ask("status")["sinks"]["archive"]["counters"]["matched"] == 1)
+        return plant
+
+    def test_what_waits_for_it_is_purged_when_that_was_confirmed(self, page: Any, dashboard: Dashboard) -> None:
+        assert dashboard.call("DELETE", "sinks/archive?also_delete_dep_actions=true")[0] == 200
+        page.goto(f"{dashboard.url}#/sinks")
+        page.get_by_role("heading", name="Left behind").wait_for()
+        page.get_by_role("listitem").filter(has_text="archive: 1 event").wait_for()
+        page.get_by_role("button", name="Purge what waits for archive").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        assert list(dashboard.ask("orphans")) == ["sink.archive"]
+        page.get_by_role("button", name="Purge what waits for archive").click()
+        page.get_by_role("dialog").get_by_role("button", name="Purge", exact=True).click()
+        page.get_by_role("heading", name="Left behind").wait_for(state="detached")
+        assert dashboard.ask("orphans") == {}

@@ -197,8 +197,9 @@ export interface Changed {
   warnings: string[];
 }
 export const config = (): Promise<Config> => request("GET", "config");
-export const checkConfig = (file: string, text: string): Promise<Changed & { diff: string }> => request("POST", "config/check", { file, text });
-export const saveConfig = (file: string, text: string): Promise<Changed> => request("PUT", "config", { file, text });
+/** `base`: what was shown of the file when the text was begun. ApiError `CHANGED` if that is not the file any more. */
+export const checkConfig = (file: string, text: string, base: string): Promise<Changed & { diff: string }> => request("POST", "config/check", { file, text, base });
+export const saveConfig = (file: string, text: string, base: string): Promise<Changed> => request("PUT", "config", { file, text, base });
 export const reloadConfig = (): Promise<Changed> => request("POST", "config/reload");
 
 export interface Plugin {

@@ -34,13 +34,19 @@ export function Configuration(): JSX.Element {
       {found?.error && !error && <Notice>The configuration read <Ago at={found.error_at} /> was not applied; the one before goes on.{"\n"}{found.error}</Notice>}
       {whyNot.value && <Notice kind="warn">{whyNot.value}</Notice>}
       {done && <Notice kind="good">Configuration {done.generation} runs. <Changes changed={done} /></Notice>}
-      {found && <Files found={found} saved={async (changed) => { setDone(changed); setError(""); await Promise.all([look(), loaded.again()]); }} />}
+      {found && <Files found={found} again={loaded.again} saved={async (changed) => { setDone(changed); setError(""); await Promise.all([look(), loaded.again()]); }} />}
       {!found && !loaded.error && <p class="hint">Loading…</p>}
     </Page>
   );
 }
 
-function Files({ found, saved }: { found: Config; saved: (changed: Changed) => Promise<void> }): JSX.Element {
+interface Shown {
+  saved: (changed: Changed) => Promise<void>;
+  /** Load the files once more: somebody else changed one. */
+  again: () => Promise<void>;
+}
+
+function Files({ found, ...shared }: Shown & { found: Config }): JSX.Element {
   const asked = route.value.query.get("file") ?? "";
   const files = new Map(found.files.map((each) => [each.file, each.text]));
   const shown = asked === EFFECTIVE || files.has(asked) ? asked : (found.files[0]?.file ?? EFFECTIVE);
@@ -54,7 +60,7 @@ function Files({ found, saved }: { found: Config; saved: (changed: Changed) => P
           <Editor language="yaml" label="The configuration as it is understood" value={found.effective} />
         </>
       ) : (
-        <File key={shown} file={shown} text={files.get(shown) ?? ""} saved={saved} />
+        <File key={shown} file={shown} text={files.get(shown) ?? ""} {...shared} />
       )}
     </Card>
   );
@@ -70,7 +76,7 @@ function shortest(file: string, files: string[]): string {
   return file;
 }
 
-function File({ file, text: before, saved }: { file: string; text: string; saved: (changed: Changed) => Promise<void> }): JSX.Element {
+function File({ file, text: before, saved, again }: Shown & { file: string; text: string }): JSX.Element {
   const [text, setText] = useState(before);
   const [base, setBase] = useState(before);
   const [problems, setProblems] = useState<Problem[]>([]);
@@ -82,14 +88,32 @@ function File({ file, text: before, saved }: { file: string; text: string; saved
     if (!touched || text === before) setBase(before);
   }, [before]);
   const check = async (typed: string): Promise<Problem[]> => {
-    const wrong = await faults(file, typed);
+    const wrong = await faults(file, typed, base, again);
     setProblems(wrong);
     return wrong;
+  };
+  /** A change by somebody else is shown in place of what was asked for. */
+  const unless = async (ask: () => Promise<unknown>) => {
+    try {
+      await ask();
+    } catch (failure) {
+      if (!isChanged(failure)) throw failure;
+      setReview(null);
+      await again();
+    }
   };
   return (
     <>
       <p class="hint"><code>{file}</code></p>
-      {before !== base && <Notice kind="warn">The file was changed by somebody else meanwhile. Saving would undo that. <button type="button" class="quiet" onClick={() => { setText(before); setBase(before); }}>Take theirs</button></Notice>}
+      {before !== base && (
+        <Notice kind="warn">
+          <strong>Somebody else changed this file meanwhile.</strong> Nothing is saved before you choose.
+          <div class="buttons start">
+            <button type="button" onClick={() => { setText(before); setBase(before); }}>Take theirs</button>
+            <button type="button" title="The review then shows what your text takes back of theirs" onClick={() => setBase(before)}>Keep mine, and compare</button>
+          </div>
+        </Notice>
+      )}
       <Editor language="yaml" label={`Text of ${file}`} value={text} check={check} {...(mayChange.value ? { change: setText } : {})} />
       {problems.length > 0 && (
         <ul class="faults" aria-label="Faults">
@@ -100,7 +124,7 @@ function File({ file, text: before, saved }: { file: string; text: string; saved
       {mayChange.value && (
         <div class="buttons">
           <button type="button" disabled={!touched} onClick={() => { setText(before); setBase(before); setError(""); }}>Undo all</button>
-          <Act class="primary" disabled={!touched} failed={setError} run={async () => setReview(await checkConfig(file, text))}>Review and save</Act>
+          <Act class="primary" disabled={!touched || before !== base} failed={setError} run={() => unless(async () => setReview(await checkConfig(file, text, base)))}>Review and save</Act>
         </div>
       )}
       {review && (
@@ -111,7 +135,7 @@ function File({ file, text: before, saved }: { file: string; text: string; saved
           {error && <Notice>{error}</Notice>}
           <div class="buttons">
             <button type="button" onClick={() => setReview(null)}>Cancel</button>
-            <Act class="primary" failed={setError} run={async () => { const changed = await saveConfig(file, text); setBase(text); setReview(null); await saved(changed); }}>Save</Act>
+            <Act class="primary" failed={setError} run={() => unless(async () => { const changed = await saveConfig(file, text, base); setBase(text); setReview(null); await saved(changed); })}>Save</Act>
           </div>
         </Dialog>
       )}
@@ -119,12 +143,18 @@ function File({ file, text: before, saved }: { file: string; text: string; saved
   );
 }
 
+const isChanged = (failure: unknown): boolean => failure instanceof ApiError && failure.code === "CHANGED";
+
 /** What is wrong with a text of this file, each at its place; faults of other files say where they are. */
-async function faults(file: string, text: string): Promise<Problem[]> {
+async function faults(file: string, text: string, base: string, changed: () => Promise<void>): Promise<Problem[]> {
   try {
-    await checkConfig(file, text);
+    await checkConfig(file, text, base);
     return [];
   } catch (failure) {
+    if (isChanged(failure)) {
+      await changed();
+      return [];
+    }
     if (!(failure instanceof ApiError) || failure.status !== 400) return [{ message: told(failure) }];
     const known = failure.more.problems;
     if (!known) return [{ message: failure.message }];
