@@ -22,7 +22,7 @@ from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 from ruamel.yaml.tokens import CommentToken
 
 from headrace.config.files import expand
-from headrace.config.problems import is_reference, looks_secret, mask
+from headrace.config.problems import InvalidConfig, Mark, Problems, Text, is_reference, looks_secret, mask, suggest
 from headrace.config.show import HIDDEN
 from headrace.config.substitute import meaning
 from headrace.errors import ConfigError
@@ -98,7 +98,7 @@ class Edit:
     def replaced(self, file: str, text: str) -> tuple[Path, str]:
         """A whole new text for a file: that text, with the secrets of the old one where it has only stars.
 
-        ConfigError if the file does not belong to the configuration, or stars stand for nothing.
+        ConfigError if the file does not belong to the configuration; InvalidConfig says which stars stand for nothing.
         """
         path = next((path for path in self._files if str(path) == file), None)
         if path is None:
@@ -107,9 +107,13 @@ class Edit:
             tree = _yaml().load(text)
         except YAMLError:
             return path, text  # whoever checks it says what is wrong, and where
-        if not isinstance(tree, CommentedMap) or not _restore(tree, self._files[path]):
+        if not isinstance(tree, CommentedMap):
             return path, text
-        return path, _text(tree)
+        secrets = _Secrets(Text(file, text))
+        secrets.put(tree, self._files[path])
+        if secrets.missing:
+            raise InvalidConfig(secrets.missing.sorted())
+        return path, _text(tree) if secrets.found else text
 
     def take(self, section: str, name: str) -> tuple[Path, str]:
         """The file a part is in, and its text without it. ConfigError if no file names it."""
@@ -214,7 +218,7 @@ def kept(value: Any, before: Any) -> Any:
         raise ConfigError(f"{mask(value)}: give the password once more, as the rest of the URL is another")
     if value == HIDDEN:
         if before is None:
-            raise ConfigError(f"{HIDDEN} stands for a value that is there already, and there is none")
+            raise ConfigError(f"{HIDDEN} keeps the value that is there, and there is none: give it in full")
         return before
     if isinstance(value, Mapping):
         inner = before if isinstance(before, Mapping) else {}
@@ -247,17 +251,41 @@ def _star(tree: Any) -> bool:
     return starred
 
 
-def _restore(tree: Any, old: Any) -> bool:
-    """Put the secrets of an old tree where a new one has stars; False if it has none."""
-    restored = False
-    for key, value in list(_entries(tree)):
-        before = dict(_entries(old)).get(key)
-        if isinstance(value, Mapping | list):
-            restored |= _restore(value, before)
-        elif (fresh := kept(value, before)) is not value:
-            tree[key] = fresh
-            restored = True
-    return restored
+class _Secrets:
+    """Puts the secrets of the text that a file had where a new one has stars."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self.found = False
+        """Was any put?"""
+        self.missing = Problems()
+        """Stars that stand for nothing: each at the key that the old text does not have."""
+
+    def put(self, tree: Any, old: Any, place: str = "", lost: tuple[Mark, str] | None = None) -> None:
+        """``lost``: the key of the new text from which on the old one had nothing, and what to say of that."""
+        known = dict(_entries(old))
+        for key, value in list(_entries(tree)):
+            here = f"{place}.{key}" if place else str(key)
+            mark = self._mark(tree, key)
+            gone = lost
+            if gone is None and key not in known:
+                gone = mark, f"; the file has no {here}{suggest(str(key), map(str, known))}"
+            if isinstance(value, Mapping | list):
+                self.put(value, known.get(key), here, gone)
+                continue
+            try:
+                fresh = kept(value, known.get(key))
+            except ConfigError as exc:
+                at, why = gone or (mark, "")
+                self.missing.error(at, f"{here}: {exc}{why}")
+                continue
+            if fresh is not value:
+                tree[key] = fresh
+                self.found = True
+
+    def _mark(self, tree: Any, key: Any) -> Mark:
+        line, column = (tree.lc.data or {}).get(key, (tree.lc.line, tree.lc.col))[:2]
+        return Mark(self._text, line + 1, column + 1)
 
 
 def _entries(tree: Any) -> Iterable[tuple[Any, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.config.edit import Edit
+from headrace.config.problems import InvalidConfig
 from headrace.errors import ConfigError
 
 FILE = """\
@@ -98,3 +99,39 @@ def test_a_password_in_a_url_is_kept_with_that_url_only(tmp_path: Path) -> None:
     assert "hunter2@one" in edit.put("sources", "a", {**told, "qos": 1})[1]
     with pytest.raises(ConfigError, match="once more"):
         edit.put("sources", "a", {**told, "url": told["url"].replace("one", "two")})
+
+
+SECRETS = """\
+sinks:
+  a:
+    type: http
+    headers:
+      Authorization: hush
+      X-Other: seen
+"""
+
+
+NOTHING = "****** keeps the value that is there, and there is none: give it in full; the file has no "
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "option", "meant"),
+    [
+        ("headers:", "haeders:", "4:5", "haeders.Authorization", "haeders (did you mean 'headers'?)"),
+        ("Auth", "Outh", "5:7", "headers.Outhorization", "headers.Outhorization (did you mean 'Authorization'?)"),
+    ],
+    ids=["parent", "key"],
+)
+def test_stars_that_stand_for_nothing_are_told_at_the_key_that_is_not_there(
+    tmp_path: Path, old: str, new: str, place: str, option: str, meant: str
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(SECRETS)
+    edit = Edit([str(file)])
+    shown = edit.shown(file)
+    assert "hush" not in shown
+    assert "hush" in edit.replaced(str(file), shown)[1]
+    with pytest.raises(InvalidConfig) as caught:
+        edit.replaced(str(file), shown.replace(old, new))
+    (problem,) = caught.value.problems
+    assert f"{problem}".startswith(f"{file}:{place}: error: sinks.a.{option}: {NOTHING}sinks.a.{meant}")
