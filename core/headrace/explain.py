@@ -70,6 +70,17 @@ class Explainer:
         sends = [[self._sent(name, output) for name in rule.sinks] for output in outputs]
         return Told(rule.name, seen, lines, [output.columns for output in outputs], sends)
 
+    def reads(self, rule: RuleSpec) -> tuple[str, ...]:
+        """The topic filters and events of its FROM; none if the rule is stopped."""
+        step = rule.transforms[0]
+        if step.broken or step.cls is None:
+            return ()
+        try:
+            inputs = step.cls(step.config, self._context(rule.name)).inputs()
+        except Exception:  # noqa: BLE001 - a plugin may raise anything; then nothing is read
+            return ()
+        return (*inputs.topics, *inputs.events)
+
     def _transformed(self, rule: RuleSpec, event: Event) -> tuple[bool, list[str], list[Event]]:
         lines: list[str] = []
         outputs = [event]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,16 @@ def test_dead_letters_are_listed_by_choice_and_shown(plant: Dashboard) -> None:
     assert numbers(plant.ask("dead_letters?rule=two&limit=1")) == [3]
     assert numbers(plant.ask("dead_letters?since=1h&sink=out&reason=400")) == [0, 1, 2, 3, 4]
     assert plant.ask("dead_letters?sink=other") == []
+    assert [numbers(plant.ask(f"dead_letters?limit=2&page={page}")) for page in (1, 2, 3, 4)] == [
+        [0, 1],
+        [2, 3],
+        [4],
+        [],
+    ]
+    with urllib.request.urlopen(f"{plant.url}api/v1/dead_letters?limit=1&rule=two", timeout=5) as answer:
+        assert answer.headers["Link"] == '<?limit=1&rule=two&page=2>; rel="next"'
+    with urllib.request.urlopen(f"{plant.url}api/v1/dead_letters?limit=1&rule=two&page=2", timeout=5) as answer:
+        assert answer.headers["Link"] is None
     for query in ("limit=0", "limit=1001", "limit=x", "since=soon", "who=me"):
         assert plant.call("GET", f"dead_letters?{query}")[0] == 400, query
     letter = plant.ask("dead_letters")[1]
@@ -80,8 +91,9 @@ def test_a_dead_letter_is_replayed_with_other_columns(plant: Dashboard, receiver
 
 
 def test_dead_letters_are_purged_by_a_clear_choice(plant: Dashboard) -> None:
-    for unclear in ({"rull": "two"}, ["two"], None):
+    for unclear in ({"rull": "two"}, {"limit": 1}, ["two"], None):
         assert plant.call("POST", "dead_letters/purge", unclear)[0] == 400
+    assert plant.call("POST", "dead_letters/purge", {"since": 0}) == (200, {"purged": 0})
     assert plant.call("POST", "dead_letters/purge", {"rule": "two"}) == (200, {"purged": 2})
     assert numbers(plant.ask("dead_letters")) == [0, 1, 2]
     assert plant.call("POST", "dead_letters/purge", {}) == (200, {"purged": 3})
@@ -96,6 +108,9 @@ def test_the_last_deliveries_of_a_sink_are_told(plant: Dashboard, receiver: Rece
     assert [(each["outcome"], each["status"]) for each in found] == [("4xx", 400)] * 5 + [("delivered", 204)]
     assert len(plant.ask("sinks/out/deliveries?failures=true")) == 5
     assert plant.ask("sinks/out/deliveries?limit=1") == found[-1:]
+    assert plant.ask("sinks/out/deliveries?limit=4&page=2") == found[:2]
+    assert plant.ask("sinks/out/deliveries?status=204") == found[-1:]
+    assert plant.ask(f"sinks/out/deliveries?event={found[2]['event']}") == found[2:3]
     assert plant.call("GET", "sinks/nobody/deliveries")[0] == 404
 
 

@@ -49,10 +49,10 @@ def calls(document: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def test_every_route_is_described(plant: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    from headrace.api import configuration, dashboard, facts, kept, openapi, parts, tap, trials
+    from headrace.api import configuration, dashboard, facts, kept, listing, openapi, parts, tap, trials
 
     described = {(method, path) for method, path, _ in calls(plant.ask("openapi.json"))}
-    modules = (configuration, facts, kept, openapi, parts, tap, trials)
+    modules = (configuration, facts, kept, listing, openapi, parts, tap, trials)
     app = web.Application()
     app.add_routes([route for module in modules for route in module.routes()])
     routes = {

@@ -8,7 +8,7 @@ import ssl
 from aiohttp import web
 
 from headrace.addresses import split_address
-from headrace.api import configuration, dashboard, facts, kept, metrics, openapi, parts, tap, trials
+from headrace.api import configuration, dashboard, facts, kept, listing, metrics, openapi, parts, tap, trials
 from headrace.api.access import Access
 from headrace.api.answers import answer, refusals
 from headrace.api.described import STRING, says
@@ -60,6 +60,7 @@ def _application(live: Live, access: Access, prefix: str) -> web.Application:
             *dashboard.routes(),
             *trials.routes(),
             *facts.routes(),
+            *listing.routes(),
             *kept.routes(),
             *configuration.routes(),
             *tap.routes(),

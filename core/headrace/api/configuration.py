@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
+from headrace.api.asking import asked
 from headrace.api.described import BOOLEAN, STRING, says, sent
 from headrace.api.finding import live
 from headrace.config import effective
@@ -95,4 +96,4 @@ async def _given(request: web.Request) -> _Text:
 @says(query={"dry_run": BOOLEAN})
 async def _reload(request: web.Request) -> web.Response:
     """Read the files again; with ``dry_run=true`` only say what that would change."""
-    return answer(await live(request).answer(dry_run=request.query.get("dry_run") == "true"))
+    return answer(await live(request).answer(dry_run=asked(request).get("dry_run", False)))

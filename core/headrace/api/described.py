@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-__all__ = ["ARRAY", "BOOLEAN", "OBJECT", "STRING", "Says", "Schema", "number", "one_of", "said", "says", "sent"]
+__all__ = [
+    "ARRAY", "BOOLEAN", "OBJECT", "STRING", "STRINGS", "Says", "Schema", "number", "one_of", "said", "says", "sent",
+]  # fmt: skip
 
 Schema = Mapping[str, Any]
 Part = Literal["named part", "part"]
@@ -14,6 +16,7 @@ STRING: Final[Schema] = {"type": "string"}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
 OBJECT: Final[Schema] = {"type": "object"}
 ARRAY: Final[Schema] = {"type": "array"}
+STRINGS: Final[Schema] = {"type": "array", "items": STRING}
 _Call = TypeVar("_Call", bound=Callable[..., Awaitable[Any]])
 
 
@@ -25,6 +28,8 @@ class Says:
     gives: Schema | None = field(default_factory=lambda: OBJECT)
     media: str = "application/json"
     query: Mapping[str, Schema] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the answer, and what each says."""
     body: Schema | Part | None = None
     also: Mapping[int, str] = field(default_factory=dict)
     """Other answers of that media type."""
@@ -51,9 +56,9 @@ def sent(*required: str, **properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def number(low: int, high: int) -> Schema:
-    """A whole number within bounds."""
-    return {"type": "integer", "minimum": low, "maximum": high}
+def number(low: int, high: int, usual: int | None = None) -> Schema:
+    """A whole number within bounds, and what it is if nobody says."""
+    return {"type": "integer", "minimum": low, "maximum": high, **({} if usual is None else {"default": usual})}
 
 
 def one_of(*words: str) -> Schema:

@@ -1,45 +1,38 @@
-"""What the API tells without changing anything: what is configured and installed, what a query makes of an event."""
+"""What the API tells without changing anything: what is installed, and what a query makes of an event."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
 from headrace.api.described import ARRAY, OBJECT, STRING, says, sent
-from headrace.api.finding import live, pipeline
+from headrace.api.finding import pipeline
 from headrace.components import Context, Transform
-from headrace.config import InvalidConfig, effective
+from headrace.config import InvalidConfig
 from headrace.config.problems import Mark, Problems, Text
 from headrace.config.tree import Node
 from headrace.config.validate import validate
-from headrace.engine import Pipeline
 from headrace.events import Event
 from headrace.explain import Explainer
 from headrace.reference import schema
 from headrace.registry import Registry
 from headrace.samples import make_event, samples
 
-__all__ = ["KINDS", "routes"]
-
-KINDS = ("sources", "connectors", "rules", "sinks")
+__all__ = ["routes"]
 
 
 def routes() -> list[web.AbstractRouteDef]:
-    """``GET schemas``, ``events``, ``functions``, ``plugins``, each kind and part; ``POST rules/test``, ``explain``."""
-    kinds = "{kind:" + "|".join(KINDS) + "}"
+    """``GET schemas``, ``events``, ``functions``, ``plugins``; ``POST rules/test``, ``rules/{name}/explain``."""
     return [
         web.get("/api/v1/schemas", _schemas),
         web.get("/api/v1/events", _events),
         web.get("/api/v1/functions", _functions),
         web.get("/api/v1/plugins", _plugins),
-        web.get(f"/api/v1/{kinds}", _all),
-        web.get(f"/api/v1/{kinds}/{{name}}", _one),
         web.post("/api/v1/rules/test", _test_rule),
         web.post("/api/v1/rules/{name}/explain", _explain),
     ]
@@ -67,28 +60,6 @@ async def _functions(request: web.Request) -> web.Response:
 async def _plugins(request: web.Request) -> web.Response:
     """What is installed, and what of it is broken."""
     return answer([dataclasses.asdict(row) for row in pipeline(request).registry.rows])
-
-
-@says(gives=ARRAY)
-async def _all(request: web.Request) -> web.Response:
-    """As they run: placeholders are filled in."""
-    return answer(_parts(pipeline(request), request.match_info["kind"]))
-
-
-@says()
-async def _one(request: web.Request) -> web.Response:
-    """As its file has it, so that it can be changed and sent back; what no file names is told as it runs."""
-    kind, name = request.match_info["kind"], request.match_info["name"]
-    for each in _parts(pipeline(request), kind):
-        if each["name"] == name:
-            told = (await live(request).edit()).told(kind, name)
-            return answer(each if told is None else {"name": name, **told})
-    raise Refused("NOT_FOUND", f"there is no {kind[:-1]} {name!r}", 404)
-
-
-def _parts(found: Pipeline, kind: str) -> list[dict[str, Any]]:
-    shown: Mapping[str, Any] = effective(found.spec).get(kind, {})
-    return [{"name": name, **options} for name, options in shown.items()]
 
 
 def _known(registry: Registry) -> list[dict[str, str]]:

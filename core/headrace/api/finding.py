@@ -7,8 +7,9 @@ from aiohttp import web
 from headrace.engine import Pipeline
 from headrace.live import Live
 
-__all__ = ["LIVE", "live", "pipeline"]
+__all__ = ["KINDS", "LIVE", "live", "pipeline"]
 
+KINDS = ("sources", "connectors", "rules", "sinks")
 LIVE = web.AppKey("live", Live)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
+from headrace.api.asking import MOST, PAGED, PAGES, USUAL, asked, page_of, paged
 from headrace.api.described import ARRAY, BOOLEAN, OBJECT, STRING, number, says, sent
 from headrace.api.finding import live, pipeline
 from headrace.engine.calls import call
@@ -20,7 +21,6 @@ from headrace.units import parse_duration
 
 __all__ = ["routes"]
 
-MOST_LETTERS = 1000
 WHICH = ("sink", "rule", "reason", "id")
 CHOICE = dict.fromkeys((*WHICH, "since"), STRING)
 
@@ -39,11 +39,14 @@ def routes() -> list[web.AbstractRouteDef]:
     ]
 
 
-@says(gives=ARRAY, query={**CHOICE, "limit": number(1, MOST_LETTERS)})
+@says(gives=ARRAY, query={**CHOICE, **PAGES, "limit": number(1, MOST, USUAL)}, headers=PAGED)
 async def _letters(request: web.Request) -> web.Response:
     """The oldest that fit; ``since`` is an age, such as 2h."""
-    arguments = {"which": _which(request.query), "limit": _limit(request, 100, MOST_LETTERS)}
-    return answer(await call(pipeline(request), "dlq.ls", arguments))
+    given = asked(request)
+    limit, page = given.pop("limit"), given.pop("page", 1)
+    arguments = {"which": _which(given), "limit": limit + 1, "skip": (page - 1) * limit}  # one more: is there any?
+    found = await call(pipeline(request), "dlq.ls", arguments)
+    return paged(request, found[:limit], more=len(found) > limit)
 
 
 @says()
@@ -99,10 +102,10 @@ async def _purge(request: web.Request) -> web.Response:
 
 def _which(given: Mapping[str, Any]) -> dict[str, Any]:
     """Refused if it is unclear: nobody shall purge all by a misspelled word."""
-    if unknown := set(given) - {*WHICH, "since", "limit"}:
-        raise Refused("BAD_REQUEST", f"{', '.join(sorted(unknown))}: choose by {', '.join(WHICH)} or since")
+    if unknown := set(given) - set(CHOICE):
+        raise Refused("BAD_REQUEST", f"{', '.join(sorted(unknown))}: choose by {', '.join(CHOICE)}")
     which: dict[str, Any] = {key: str(given[key]) for key in WHICH if given.get(key) not in (None, "")}
-    if since := given.get("since"):
+    if (since := given.get("since")) not in (None, ""):
         try:
             which["since"] = now_ms() - int(parse_duration(str(since)) * 1000)
         except ValueError as exc:
@@ -110,18 +113,26 @@ def _which(given: Mapping[str, Any]) -> dict[str, Any]:
     return which
 
 
-@says(gives=ARRAY, query={"limit": number(1, 2 * KEPT), "failures": BOOLEAN})
+@says(
+    gives=ARRAY,
+    query={**PAGES, "limit": number(1, 2 * KEPT, KEPT), "failures": BOOLEAN, "status": number(0, 999), "event": STRING},
+    headers=PAGED,
+)
 async def _deliveries(request: web.Request) -> web.Response:
-    """The last attempts of a sink, oldest first; with ``failures=true`` only those that failed."""
-    name = request.match_info["name"]
+    """The last attempts of a sink, oldest first; a further page has those before. ``failures``: only those that failed.
+
+    ``status``: those to which the peer answered so. ``event``: those of one event, by its id.
+    """
+    name, given = request.match_info["name"], asked(request)
     if name not in pipeline(request).sinks:
         raise Refused("NOT_FOUND", f"there is no sink {name!r} running", 404)
-    arguments = {
-        "sink": name,
-        "limit": _limit(request, KEPT, 2 * KEPT),
-        "failures": request.query.get("failures") == "true",
-    }
-    return answer(await call(pipeline(request), "deliveries", arguments))
+    arguments = {"sink": name, "limit": 2 * KEPT, "failures": given.get("failures", False)}
+    found = [
+        each
+        for each in await call(pipeline(request), "deliveries", arguments)
+        if given.get("status") in (None, each["status"]) and given.get("event") in (None, each["event"])
+    ]
+    return page_of(request, found, last=True)
 
 
 @says()
@@ -138,10 +149,3 @@ async def _purge_orphan(request: web.Request) -> web.Response:
         raise Refused("NOT_FOUND", f"there is no orphan {topic!r}", 404)
     await pipeline(request).purge(topic)
     return web.Response(status=204)
-
-
-def _limit(request: web.Request, usual: int, most: int) -> int:
-    given = request.query.get("limit", str(usual))
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= most:
-        raise Refused("BAD_REQUEST", f"limit: a number from 1 to {most}", path="limit")
-    return int(given)

@@ -12,8 +12,7 @@ from aiohttp import web
 import headrace
 from headrace.api.answers import answer
 from headrace.api.described import Says, Schema, said, says
-from headrace.api.facts import KINDS
-from headrace.api.finding import live
+from headrace.api.finding import KINDS, live
 from headrace.engine import Pipeline
 from headrace.reference import schema
 
@@ -100,6 +99,10 @@ def _responses(facts: Says) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done"}
     if facts.gives is not None:
         done["content"] = {facts.media: {"schema": facts.gives}}
+    if facts.headers:
+        done["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in facts.headers.items()
+        }
     others = {str(status): {**done, "description": text} for status, text in facts.also.items()}
     return {str(facts.status): done, **others, "default": refused}
 

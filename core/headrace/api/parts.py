@@ -10,9 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from headrace.api.answers import Handler, Refused, answer, options
+from headrace.api.asking import asked
 from headrace.api.described import BOOLEAN, says
-from headrace.api.facts import KINDS
-from headrace.api.finding import live
+from headrace.api.finding import KINDS, live
 from headrace.config.edit import Edit
 from headrace.config.model import PipelineSpec
 from headrace.live import Live
@@ -100,7 +100,7 @@ class _Parts:
         name = self._named(request)
         spec = self._live.pipeline.spec
         users = _users(spec, self._kind, name)
-        if self._kind == "sinks" and request.query.get("also_delete_dep_actions") == "true":
+        if asked(request).get("also_delete_dep_actions") and self._kind == "sinks":
             rules = [rule.name for rule in spec.rules.values() if name in rule.sinks]
             users = [user for user in users if not user.startswith("rule ")]
         else:

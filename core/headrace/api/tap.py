@@ -7,6 +7,7 @@ import contextlib
 from aiohttp import web
 
 from headrace.api.answers import Refused
+from headrace.api.asking import asked
 from headrace.api.described import STRING, number, says
 from headrace.api.finding import pipeline
 from headrace.engine.tapping import MOST_SAMPLE, NODES, Tap, TooMany, is_there, tapping
@@ -30,17 +31,15 @@ async def end_taps(app: web.Application) -> None:
 @says(
     gives=STRING,
     media="text/event-stream",
-    query={"node": STRING, "sample": number(1, MOST_SAMPLE), "topic": STRING, "text": STRING},
+    query={"node": STRING, "sample": number(1, MOST_SAMPLE, 1), "topic": STRING, "text": STRING},
 )
 async def _tap(request: web.Request) -> web.StreamResponse:
     """Events as they pass a part, as server-sent events."""
-    given = request.query
-    node, sample = given.get("node", ""), given.get("sample", "1")
+    given = asked(request)
+    node = given.get("node", "")
     if not is_there(pipeline(request), node):
         raise Refused("NOT_FOUND", f"node: say {', '.join(f'{each}:NAME' for each in NODES)} of one that is there", 404)
-    tap = Tap(
-        int(sample) if sample.isascii() and sample.isdigit() else 0, given.get("topic", ""), given.get("text", "")
-    )
+    tap = Tap(given["sample"], given.get("topic", ""), given.get("text", ""))
     try:
         with tapping(pipeline(request), node, tap):
             return await _shown(request, tap)

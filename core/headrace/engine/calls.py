@@ -42,7 +42,8 @@ async def _status(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
 
 
 async def _dlq_ls(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
-    found = await _letters(pipeline).find(Which(**arguments["which"]), int(arguments["limit"]))
+    limit, skip = int(arguments["limit"]), int(arguments.get("skip", 0))
+    found = await _letters(pipeline).find(Which(**arguments["which"]), limit, skip)
     return [letter(kept) for kept in found]
 
 

@@ -118,11 +118,12 @@ class DeadLetters:
         if not future.cancelled() and future.exception() is None:
             self.metrics.add("kept")
 
-    async def find(self, which: Which, limit: int) -> list[Kept]:
-        """The oldest letters, ``limit`` at most. StreamError if this stream cannot look into its topics."""
+    async def find(self, which: Which, limit: int, skip: int = 0) -> list[Kept]:
+        """The oldest letters but the first few, ``limit`` at most. StreamError if this stream has no look inside."""
         found: list[Kept] = []
         async for page in self._pages(which):
-            found += page
+            found += page[skip:]
+            skip = max(skip - len(page), 0)
             if len(found) >= limit:
                 break
         return found[:limit]
