@@ -102,10 +102,30 @@ class Metrics:
         return {**self.counters, **{name: read() for name, read in self._gauges.items()}}
 
 
-class Status:
-    """What a component is doing, why, since when, and the last thing that went wrong."""
+class _Group:
+    """Errors with the same reason."""
 
-    __slots__ = ("last_error", "last_error_at", "reason", "since", "state")
+    __slots__ = ("count", "first", "last", "said", "status")
+
+    def __init__(self, now: float) -> None:
+        self.count = 0
+        self.first = now
+        self.last = now
+        self.status: int | None = None
+        self.said = b""
+
+
+class Status:
+    """What a component is doing, why, since when, and what went wrong."""
+
+    GROUPS: Final = 8
+    """Reasons that are remembered: those that came last."""
+    TEXT: Final = 300
+    """Characters of each."""
+    SAID: Final = 200
+    """Bytes of what a peer said."""
+
+    __slots__ = ("_groups", "facts", "last_error", "last_error_at", "reason", "since", "state")
 
     def __init__(self, state: State = "connecting", reason: str = "") -> None:
         self.state: State = state
@@ -113,6 +133,9 @@ class Status:
         self.since = time.time()
         self.last_error: str | None = None
         self.last_error_at: float | None = None
+        self.facts: dict[str, Any] = {}
+        """More for people, of JSON, by name: set when it changes, shown to who looks at this component alone."""
+        self._groups: dict[str, _Group] = {}
 
     def set(self, state: State, reason: str = "") -> bool:
         """Enter a state. True if the state changed (the moment to log it)."""
@@ -122,9 +145,37 @@ class Status:
         self.state, self.reason = state, reason
         return changed
 
-    def error(self, text: str) -> None:
-        """Remember the last error; the state stays."""
-        self.last_error, self.last_error_at = text, time.time()
+    def error(self, text: str, n: int = 1, *, status: int | None = None, said: bytes = b"") -> None:
+        """Remember an error that came ``n`` times, with what the peer answered if it did; the state stays."""
+        now = self.last_error_at = time.time()
+        self.last_error = text
+        text = text[: self.TEXT]
+        group = self._groups.pop(text, None)  # the newest stands last
+        if group is None:
+            group = _Group(now)
+            if len(self._groups) == self.GROUPS:
+                del self._groups[next(iter(self._groups))]
+        group.count += n
+        group.last, group.status, group.said = now, status, said[: self.SAID]
+        self._groups[text] = group
+
+    def forget(self) -> None:
+        """Count errors from none; the last one is still known."""
+        self._groups.clear()
+
+    def errors(self) -> list[dict[str, Any]]:
+        """Errors by reason, the newest first: how many, when the first and the last, what the peer said to the last."""
+        return [
+            {
+                "reason": reason,
+                "count": group.count,
+                "first": group.first,
+                "last": group.last,
+                "status": group.status,
+                "said": group.said.decode("utf-8", "replace"),
+            }
+            for reason, group in reversed(self._groups.items())
+        ]
 
     def snapshot(self) -> dict[str, object]:
         return {
@@ -133,4 +184,5 @@ class Status:
             "since": self.since,
             "last_error": self.last_error,
             "last_error_at": self.last_error_at,
+            "errors": self.errors(),
         }

@@ -127,3 +127,29 @@ def test_what_a_removed_sink_leaves_is_an_orphan_until_it_is_purged(plant: Dashb
     assert plant.call("DELETE", "orphans/sink.other")[0] == 404  # nobody's backlog but an orphan's
     assert plant.call("DELETE", "orphans/sink.out")[0] == 204
     assert plant.ask("orphans") == {}
+
+
+def test_errors_are_told_by_reason_until_the_counters_are_reset(plant: Dashboard) -> None:
+    (found,) = plant.ask("status")["sinks"]["out"]["errors"]
+    assert (found["count"], found["status"], found["said"]) == (5, 400, "too warm for us")
+    assert found["first"] <= found["last"]
+    alone = plant.ask("sinks/out/status")
+    assert alone["errors"] == [found]
+    assert alone["facts"] == {}
+    assert plant.call("PUT", "sinks/out/metrics/reset")[0] == 204
+    assert plant.ask("sinks/out/status")["errors"] == []
+    assert plant.call("GET", "sinks/nobody/status")[0] == 404
+
+
+def test_rates_of_the_past_are_told_for_charts(plant: Dashboard) -> None:
+    for place, counters in (
+        ("history", {"received", "matched", "success", "failed"}),
+        ("sources/devices/history?span=24h", {"received"}),
+        ("rules/one/history?span=1h", {"matched", "passed"}),
+        ("sinks/out/history", {"matched", "success", "failed"}),
+    ):
+        found = plant.ask(place)
+        assert found["seconds"] == (300 if "24h" in place else 10)
+        assert found["rates"].keys() == counters
+    for place, status in (("history?span=1y", 400), ("sinks/nobody/history", 404), ("connectors/out/history", 404)):
+        assert plant.call("GET", place)[0] == status

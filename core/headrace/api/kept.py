@@ -1,4 +1,4 @@
-"""What waits and what was: dead letters, the delivery log, and backlogs of sinks that are gone."""
+"""What waits and what was: dead letters, the delivery log, rates, and backlogs of sinks that are gone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from aiohttp import web
 
 from headrace.api.answers import Refused, answer, options
 from headrace.api.asking import MOST, PAGED, PAGES, USUAL, asked, page_of, paged
-from headrace.api.described import ARRAY, BOOLEAN, OBJECT, STRING, number, says, sent
+from headrace.api.described import ARRAY, BOOLEAN, OBJECT, STRING, number, one_of, says, sent
 from headrace.api.finding import live, pipeline
 from headrace.engine.calls import call
 from headrace.engine.dead_letters import revive
 from headrace.engine.journal import KEPT
+from headrace.engine.rates import SPANS
 from headrace.engine.trial import Trial
 from headrace.errors import HeadraceError
 from headrace.events import Event, now_ms
@@ -26,7 +27,7 @@ CHOICE = dict.fromkeys((*WHICH, "since"), STRING)
 
 
 def routes() -> list[web.AbstractRouteDef]:
-    """``dead_letters`` to list, show, replay and purge; ``sinks/{name}/deliveries``; ``orphans``."""
+    """``dead_letters`` to list, show, replay and purge; ``sinks/{name}/deliveries``; ``history``; ``orphans``."""
     return [
         web.get("/api/v1/dead_letters", _letters),
         web.get("/api/v1/dead_letters/{offset:[0-9]+}", _letter),
@@ -34,6 +35,8 @@ def routes() -> list[web.AbstractRouteDef]:
         web.post("/api/v1/dead_letters/replay", _replay),
         web.post("/api/v1/dead_letters/purge", _purge),
         web.get("/api/v1/sinks/{name}/deliveries", _deliveries),
+        web.get("/api/v1/history", _history),
+        web.get("/api/v1/{kind:sources|rules|sinks}/{name}/history", _history),
         web.get("/api/v1/orphans", _orphans),
         web.delete("/api/v1/orphans/{topic}", _purge_orphan),
     ]
@@ -133,6 +136,16 @@ async def _deliveries(request: web.Request) -> web.Response:
         if given.get("status") in (None, each["status"]) and given.get("event") in (None, each["event"])
     ]
     return page_of(request, found, last=True)
+
+
+@says(query={"span": one_of(*SPANS)})
+async def _history(request: web.Request) -> web.Response:
+    """For charts: how fast counters grew in the last hour (``span=1h``) or day (``24h``), the oldest first."""
+    kind, name = request.match_info.get("kind"), request.match_info.get("name")
+    if kind is not None and name not in pipeline(request).parts.watched()[kind]:
+        raise Refused("NOT_FOUND", f"there is no {kind[:-1]} {name!r} running", 404)
+    arguments = {"kind": kind, "name": name, **asked(request)}
+    return answer(await call(pipeline(request), "history", arguments))
 
 
 @says()

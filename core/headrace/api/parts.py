@@ -15,6 +15,7 @@ from headrace.api.described import BOOLEAN, says
 from headrace.api.finding import KINDS, live
 from headrace.config.edit import Edit
 from headrace.config.model import PipelineSpec
+from headrace.engine.report import part
 from headrace.live import Live
 
 __all__ = ["routes"]
@@ -23,7 +24,7 @@ _Change = Callable[[Edit], Iterable[tuple[Path, str]]]
 
 
 def routes() -> list[web.AbstractRouteDef]:
-    """``POST sinks``, ``PUT`` and ``DELETE sinks/{name}``, and below that ``enable``, ``start`` and ``metrics``."""
+    """``POST sinks``, ``PUT``, ``DELETE sinks/{name}``; below that ``enable``, ``start``, ``status``, ``metrics``."""
     kind = "/api/v1/{kind:" + "|".join(KINDS) + "}"
     one = kind + "/{name}"
     return [
@@ -32,6 +33,7 @@ def routes() -> list[web.AbstractRouteDef]:
         web.delete(one, _on(_Parts.delete)),
         web.put(one + "/enable/{on:true|false}", _on(_Parts.enable)),
         web.post(one + "/start", _on(_Parts.start)),
+        web.get(one + "/status", _on(_Parts.status)),
         web.get(one + "/metrics", _on(_Parts.metrics)),
         web.put(one + "/metrics/reset", _on(_Parts.reset)),
     ]
@@ -119,6 +121,11 @@ class _Parts:
             raise Refused("BAD_REQUEST", f"{self._kind[:-1]} {name} is disabled")
         await self._live.pipeline.restart(self._kind, name)
         return web.Response(status=204)
+
+    @says()
+    async def status(self, request: web.Request) -> web.Response:
+        """What the status document has of it, and ``facts``: what else it tells of itself, such as subscriptions."""
+        return answer(part(self._live.pipeline, self._kind, self._named(request)) or {})
 
     @says()
     async def metrics(self, request: web.Request) -> web.Response:

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.engine.dead_letters import DeadLetters, Which
-from headrace.engine.rates import SECONDS
-from headrace.engine.tally import RuleTally, SinkTally
+from headrace.engine.rates import SPANS
 from headrace.errors import HeadraceError
 from headrace.stream import Kept
 
@@ -64,16 +63,16 @@ async def _deliveries(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
 
 
 async def _history(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
-    """How fast the events of a rule or sink came, of each ten seconds of the last quarter of an hour; oldest first."""
-    kind, name = arguments["kind"], arguments["name"]
-    tallies: dict[str, Mapping[str, RuleTally | SinkTally]] = {
-        "rules": pipeline.parts.rules,
-        "sinks": pipeline.parts.sinks,
-    }
-    tally = tallies[kind].get(name)
-    if tally is None:
+    """How fast the counters of a source, rule or sink grew, or those of all together; oldest first."""
+    kind, name, span = arguments.get("kind"), arguments.get("name"), arguments.get("span", "1h")
+    if span not in SPANS:
+        raise HeadraceError(f"span: one of {', '.join(SPANS)}")
+    if kind is None:
+        return pipeline.parts.totals.history(span)
+    watched = pipeline.parts.watched()[kind].get(str(name))
+    if watched is None:
         raise HeadraceError(f"there is no {kind[:-1]} {name!r} running")
-    return {"seconds": SECONDS, "rates": tally.rate.history()}
+    return watched.history(span)
 
 
 CALLS: Final[Mapping[str, Callable[[Pipeline, Mapping[str, Any]], Awaitable[Any]]]] = {

@@ -20,7 +20,7 @@ from headrace.engine.opening import open_until_up
 from headrace.engine.retry import Failure, RetryPolicy, describe
 from headrace.engine.tally import RuleTally, SinkTally
 from headrace.engine.taps import Taps
-from headrace.errors import NotConnected
+from headrace.errors import DeliveryError, NotConnected
 from headrace.events import Event, now_ms
 from headrace.lanes import RETRYING, SETTLED, WRITING, Ahead, Item, Lanes, Taken
 from headrace.metrics import Metrics
@@ -271,7 +271,8 @@ class SinkRunner:
         return failure
 
     def _failed(self, item: Item, failure: Failure, error: Exception) -> None:
-        self.status.error(failure.reason)
+        status, said = (error.status, error.answer) if isinstance(error, DeliveryError) else (None, b"")
+        self.status.error(failure.reason, status=status, said=said)
         if failure.wait:
             self._flow.asked(failure.wait, self._loop.time())
         if isinstance(error, NotConnected) and self._open:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.components import Component, Connector, Context, JoiningSink, Sink, Source, Transform
@@ -13,8 +13,10 @@ from headrace.config.model import ConnectorSpec, RuleSpec, SinkSpec, SourceSpec
 from headrace.engine.dead_letters import Outlet, Quiet, to_other_sink
 from headrace.engine.delivery import SinkRunner
 from headrace.engine.joined import JoinedRunner
+from headrace.engine.rates import Watched
+from headrace.engine.report import statuses
 from headrace.engine.retry import Failure, describe
-from headrace.engine.tally import RuleTally, SinkTally, source_metrics
+from headrace.engine.tally import RuleTally, SinkTally, SourceTally, Totals
 from headrace.errors import HeadraceError
 from headrace.events import Event
 from headrace.lanes import Item
@@ -31,40 +33,42 @@ class Parts:
     """Makes components, and remembers the counters of each name."""
 
     def __init__(self, pipeline: Pipeline, log: logging.Logger) -> None:
+        self.sources: dict[str, SourceTally] = {}
         self.rules: dict[str, RuleTally] = {}
         self.sinks: dict[str, SinkTally] = {}
         """Also of sinks that are gone and have left something in the stream."""
-        self._metrics: dict[tuple[str, str], Metrics] = {}
+        self.connectors: dict[str, Metrics] = {}
+        self.totals = Totals(self.sources, self.rules, self.sinks)
         self._pipeline = pipeline
         self._log = log
 
     def forget(self, kind: str, name: str) -> None:
         """The part is gone, and its counters with it."""
-        self._metrics.pop((kind, name), None)
-        if kind == "rules":
-            self.rules.pop(name, None)
+        kept: dict[str, dict[str, Any]] = {"sources": self.sources, "connectors": self.connectors, "rules": self.rules}
+        if kind in kept:
+            kept[kind].pop(name, None)
 
-    def counters(self, kind: str, name: str) -> dict[str, int | float]:
-        """Of a source or a connector."""
-        metrics = self._metrics.get((kind, name))
-        return metrics.snapshot() if metrics else {}
+    def watched(self) -> dict[str, Mapping[str, Watched]]:
+        """Those that have rates, by kind."""
+        return {"sources": self.sources, "rules": self.rules, "sinks": self.sinks}
+
+    def sampled(self) -> list[Watched]:
+        """All that is looked at once a second; the parts before their totals."""
+        return [*self.sources.values(), *self.rules.values(), *self.sinks.values(), self.totals]
 
     def gauges(self) -> set[str]:
         """Names of all values that may also fall."""
-        known = [*self._metrics.values(), *(tally.metrics for tally in self.sinks.values())]
+        tallies: list[SourceTally | SinkTally] = [*self.sources.values(), *self.sinks.values()]
+        known = [*self.connectors.values(), *(tally.metrics for tally in tallies)]
         return {"pending", *(name for metrics in known for name in metrics.gauges)}
 
     def reset(self, kind: str, name: str) -> None:
-        """Count from now on. What a sink has waiting is to it as if it had been found at its start."""
-        if kind == "rules":
-            self.rules[name].reset()
-        elif kind == "sinks" and name in self.sinks:
-            self.sinks[name].reset()
-        elif metrics := self._metrics.get((kind, name)):
-            pending = metrics["pending"]
-            metrics.reset()
-            if kind == "sources":
-                metrics.counters.update(received=pending, pending=pending)
+        """Count from now on, errors too. What a sink has waiting is to it as if it had been found at its start."""
+        resets: dict[str, Mapping[str, Any]] = {**self.watched(), "connectors": self.connectors}
+        if (found := resets[kind].get(name)) is not None:
+            found.reset()
+        if (status := statuses(self._pipeline)[kind].get(name)) is not None:
+            status.forget()
 
     def _context(self, kind: str, name: str, metrics: Metrics, **more: Any) -> Context:
         pipeline = self._pipeline
@@ -79,16 +83,12 @@ class Parts:
             **more,
         )
 
-    def _kept(self, kind: str, name: str, make: Callable[[], Metrics] = Metrics) -> Metrics:
-        return self._metrics.setdefault((kind, name), make())
-
     # -- components --------------------------------------------------------------------------------------------
 
     def connector(self, key: str, spec: ConnectorSpec) -> Connector[Any]:
         assert spec.cls is not None
-        made: Connector[Any] = _make(
-            spec.cls, spec.config, self._context("connectors", spec.name, self._kept("connectors", key))
-        )
+        metrics = self.connectors.setdefault(key, Metrics())
+        made: Connector[Any] = _make(spec.cls, spec.config, self._context("connectors", spec.name, metrics))
         return made
 
     def sink(self, spec: SinkSpec, connector: Connector[Any] | None) -> Sink[Any]:
@@ -99,7 +99,7 @@ class Parts:
 
     def source(self, spec: SourceSpec, filters: tuple[str, ...]) -> Source[Any]:
         assert spec.cls is not None
-        metrics = self._kept("sources", spec.name, source_metrics)
+        metrics = self.sources.setdefault(spec.name, SourceTally()).metrics
         made: Source[Any] = _make(spec.cls, spec.config, self._context("sources", spec.name, metrics, filters=filters))
         return made
 

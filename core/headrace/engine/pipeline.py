@@ -107,7 +107,7 @@ class Pipeline:
         change.swap()
         await stream.consume(self.events, self.stage.handle)
         self.spawn(self.stage.keep_time())
-        self.spawn(keep_rates(lambda: [*self.parts.rules.values(), *self.parts.sinks.values()]))
+        self.spawn(keep_rates(self.parts.sampled))
         await change.finish()
         self.status.set("running")
         for error in self.registry.notify_started(self._info()):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from headrace.metrics import State, Status
+from headrace.metrics import Metrics, State, Status
 
 if TYPE_CHECKING:
     from headrace.engine.pipeline import Pipeline
 
-__all__ = ["snapshot", "state"]
+__all__ = ["part", "snapshot", "state", "statuses"]
 
 
 def state(pipeline: Pipeline) -> tuple[State, str]:
@@ -19,7 +19,7 @@ def state(pipeline: Pipeline) -> tuple[State, str]:
         return pipeline.status.state, pipeline.status.reason
     if (blocked := pipeline.blocked_by) is not None:
         return "degraded", _blocked_reason(pipeline, blocked)
-    for kind, parts in _statuses(pipeline).items():
+    for kind, parts in statuses(pipeline).items():
         for name, status in parts.items():
             if status.state in ("connecting", "degraded") or (status.state == "stopped" and status.last_error):
                 return "degraded", f"{kind[:-1]} {name}: {status.reason or status.state}"
@@ -37,7 +37,7 @@ def _blocked_reason(pipeline: Pipeline, name: str) -> str:
     )
 
 
-def _statuses(pipeline: Pipeline) -> dict[str, dict[str, Status]]:
+def statuses(pipeline: Pipeline) -> dict[str, dict[str, Status]]:
     """Of every part that is configured, in the order of the configuration."""
     spec, idle = pipeline.spec, pipeline.idle
     running: dict[str, dict[str, Status]] = {
@@ -69,26 +69,40 @@ def snapshot(pipeline: Pipeline) -> dict[str, Any]:
         "since": pipeline.status.since,
         "config": pipeline.config.snapshot(),
     }
-    counters: dict[str, Callable[[str], dict[str, int | float]]] = {
-        "sources": lambda name: pipeline.parts.counters("sources", name),
-        "connectors": lambda name: (
-            pipeline.parts.counters("connectors", name) or pipeline.parts.counters("connectors", f"inline:{name}")
-        ),
-        "rules": lambda name: pipeline.parts.rules[name].snapshot(),
-        "sinks": lambda name: pipeline.parts.sinks[name].metrics.snapshot() if name in pipeline.parts.sinks else {},
-    }
-    for kind, parts in _statuses(pipeline).items():
+    counters = _counters(pipeline)
+    for kind, parts in statuses(pipeline).items():
         document[kind] = {
             name: {**status.snapshot(), "counters": counters[kind](name)} for name, status in parts.items()
         }
-    for kind, tallies in (("rules", pipeline.parts.rules), ("sinks", pipeline.parts.sinks)):
+    for kind, tallies in pipeline.parts.watched().items():
         for name, tally in tallies.items():
             if name in document[kind]:
-                document[kind][name]["rates"] = tally.rates()
+                document[kind][name] |= {"last_event_at": tally.rate.grew_at, "rates": tally.rates()}
     for name, runner in pipeline.sinks.items():
         document["sinks"][name] |= {"flow": runner.flow(), "histograms": runner.tally.histograms()}
     document["stream"] = _stream(pipeline)
     return document
+
+
+def _counters(pipeline: Pipeline) -> dict[str, Callable[[str], dict[str, int | float]]]:
+    """Of a part of each kind, by its name."""
+    parts, none = pipeline.parts, Metrics()
+
+    def connector(name: str) -> dict[str, int | float]:
+        return (parts.connectors.get(name) or parts.connectors.get(f"inline:{name}") or none).snapshot()
+
+    return {
+        "sources": lambda name: parts.sources[name].metrics.snapshot() if name in parts.sources else {},
+        "connectors": connector,
+        "rules": lambda name: parts.rules[name].snapshot(),
+        "sinks": lambda name: parts.sinks[name].metrics.snapshot() if name in parts.sinks else {},
+    }
+
+
+def part(pipeline: Pipeline, kind: str, name: str) -> dict[str, Any] | None:
+    """Of one part what the status document has, and what else there is to tell of it; None if there is none."""
+    shown: dict[str, Any] | None = snapshot(pipeline)[kind].get(name)
+    return shown if shown is None else {**shown, "facts": statuses(pipeline)[kind][name].facts}
 
 
 def _stream(pipeline: Pipeline) -> dict[str, Any]:

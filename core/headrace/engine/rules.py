@@ -8,7 +8,7 @@ match cost nothing per event; their counters are made up when somebody reads the
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -74,8 +74,8 @@ class Rule:
         if failed:
             outputs = [pair for pair in outputs if pair[0] not in failed]
             passed = len({parent for parent, _ in outputs})
-            error = next(iter(failed.values()))
-            self.status.error(f"{type(error).__name__}: {error}")
+            for reason, n in Counter(f"{type(error).__name__}: {error}" for error in failed.values()).items():
+                self.status.error(reason, n)
         self.tally.processed(total, passed, len(failed), total - len(failed) - passed)
         if outputs:
             self.tally.acted(len(outputs), len(self.sinks), self.discarded, len(self.refused))

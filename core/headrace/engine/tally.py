@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from headrace.engine.rates import Rate
+from headrace.engine.rates import Watched
 from headrace.engine.retry import Failure
 from headrace.events import Event
 from headrace.metrics import Metrics
 
-__all__ = ["RuleTally", "SinkTally", "source_metrics"]
+__all__ = ["RuleTally", "SinkTally", "SourceTally", "Totals"]
 
+SOURCE = ("received", "appended", "rejected", "pending")
 SINK = (
     "matched", "recovered", "replayed", "success", "failed", "retried", "retried.success", "retried.failed",
     "late_reply", "dropped", "dropped.expired", "dropped.queue_full", "dropped.resource_stopped",
@@ -33,19 +34,39 @@ RULE = (
 )  # fmt: skip
 
 
-def source_metrics() -> Metrics:
-    """The counters of a source; ``pending`` is what is on its way into the stream."""
-    return Metrics("received", "appended", "rejected", "pending")
+class SourceTally(Watched):
+    """The counters of one source; ``pending`` is what is on its way into the stream."""
 
-
-class RuleTally:
-    """The counters of one rule. ``skipped`` tells how many events the index passed over for it."""
+    WATCHED: ClassVar = ("received",)
 
     def __init__(self) -> None:
+        super().__init__()
+        self.metrics = Metrics(*SOURCE)
+
+    def value(self, name: str) -> int:
+        return self.metrics[name]
+
+    def reset(self) -> None:
+        """Count from nothing; what is pending counts as received."""
+        pending = self.metrics["pending"]
+        self.metrics.reset()
+        self.metrics.counters.update(received=pending, pending=pending)
+        self.forget_rates()
+
+
+class RuleTally(Watched):
+    """The counters of one rule. ``skipped`` tells how many events the index passed over for it."""
+
+    WATCHED: ClassVar = ("matched", "passed")
+
+    def __init__(self) -> None:
+        super().__init__()
         self.metrics = Metrics(*RULE)
         self.skipped: Callable[[], int] = lambda: 0
-        self.rate = Rate()
         self._forgotten = 0  # of those, at the last reset
+
+    def value(self, name: str) -> int:
+        return self.metrics[name] + (self.skipped() - self._forgotten if name == "matched" else 0)
 
     def processed(self, events: int, passed: int, exceptions: int, no_result: int) -> None:
         counters = self.metrics.counters
@@ -72,19 +93,11 @@ class RuleTally:
             values[name] += skipped
         return values
 
-    def sample(self) -> None:
-        """One second has passed."""
-        self.rate.sample(self.metrics.counters["matched"] + self.skipped() - self._forgotten)
-
-    def rates(self) -> dict[str, float]:
-        """How fast ``matched`` grows, by EMQX's names for rules."""
-        return {f"matched.{name}": value for name, value in self.rate.snapshot().items()}
-
     def reset(self) -> None:
         """Count from nothing."""
         self.metrics.reset()
         self._forgotten = self.skipped()
-        self.rate = Rate()
+        self.forget_rates()
 
     def settle_skipped(self) -> None:
         """Before the index is replaced: make its count of skipped events this rule's own."""
@@ -94,10 +107,13 @@ class RuleTally:
         self._forgotten = 0
 
 
-class SinkTally:
+class SinkTally(Watched):
     """The counters of one sink. ``queuing`` waits for a first attempt, ``inflight`` has had one and is unsettled."""
 
+    WATCHED: ClassVar = ("matched", "success", "failed")
+
     def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
         self.metrics = metrics
         for name in SINK:
             metrics.counters.setdefault(name, 0)
@@ -106,7 +122,6 @@ class SinkTally:
         self.latency = metrics.histogram("latency")
         self.end_to_end = metrics.histogram("end_to_end")
         self._recovered_unread = 0
-        self.rate = Rate()
         metrics.gauge("queuing", lambda: self.queuing)
         metrics.gauge("inflight", lambda: self.inflight)
 
@@ -114,9 +129,8 @@ class SinkTally:
         """``latency`` of attempts, and ``end_to_end`` from the making of an event to its delivery."""
         return {name: histogram.snapshot() for name, histogram in self.metrics.histograms.items()}
 
-    def sample(self) -> None:
-        """One second has passed."""
-        self.rate.sample(self.metrics.counters["matched"])
+    def value(self, name: str) -> int:
+        return self.metrics[name]
 
     def rates(self) -> dict[str, float]:
         """How fast ``matched`` grows, by EMQX's names for actions."""
@@ -126,7 +140,7 @@ class SinkTally:
         """Count from nothing; what waits counts as recovered."""
         self.metrics.reset()
         self.metrics.counters["recovered"] = self.queuing + self.inflight
-        self.rate = Rate()
+        self.forget_rates()
 
     def recovered(self, n: int) -> None:
         """``n`` unsettled events were found in the stream at start."""
@@ -226,3 +240,26 @@ class SinkTally:
             counters = rule.metrics.counters
             counters["actions.failed"] += 1
             counters[f"actions.failed.{how}"] += 1
+
+
+class Totals(Watched):
+    """What all parts together have received, matched, delivered and failed to do."""
+
+    WATCHED: ClassVar = ("received", "matched", "success", "failed")
+
+    def __init__(
+        self,
+        sources: Mapping[str, SourceTally],
+        rules: Mapping[str, RuleTally],
+        sinks: Mapping[str, SinkTally],
+    ) -> None:
+        super().__init__()
+        self._of: dict[str, tuple[tuple[Mapping[str, Watched], str], ...]] = {
+            "received": ((sources, "received"),),
+            "matched": ((rules, "matched"),),
+            "success": ((sinks, "success"),),
+            "failed": ((sinks, "failed"), (rules, "failed.exception")),
+        }
+
+    def value(self, name: str) -> int:
+        return sum(tally.value(counter) for tallies, counter in self._of[name] for tally in tallies.values())

@@ -7,13 +7,26 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace import topics
 from headrace_plugins._files import replace_file
 from headrace_plugins._mqtt.framing import MAX_VARINT
 
-__all__ = ["DROPPED", "Copies", "Remembered", "identifier", "meeting", "of_group", "overlapping", "without_covered"]
+if TYPE_CHECKING:  # paho is imported when a source opens
+    from paho.mqtt.reasoncodes import ReasonCode
+
+__all__ = [
+    "DROPPED",
+    "Copies",
+    "Remembered",
+    "granted",
+    "identifier",
+    "meeting",
+    "of_group",
+    "overlapping",
+    "without_covered",
+]
 
 DROPPED = "$SYS/broker/publish/messages/dropped"
 """Where Mosquitto counts what it dropped."""
@@ -63,6 +76,17 @@ def of_group(filter: str) -> tuple[str, str]:
         return "", filter
     _, group, rest = filter.split("/", 2)
     return group, rest
+
+
+def granted(filter: str, asked: int, reason: ReasonCode | None = None) -> dict[str, Any]:
+    """A subscription for people: the QoS asked for and granted, or why not; without a ``reason`` it is there anyway."""
+    refused = reason is not None and reason.is_failure
+    return {
+        "filter": filter,
+        "asked": asked,
+        "granted": None if reason is None or refused else reason.value,
+        "refused": str(reason) if refused else None,
+    }
 
 
 def identifier(filter: str) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from headrace.engine.calls import call
-from headrace.engine.rates import Rate, keep_rates
-from headrace.engine.tally import RuleTally, SinkTally
+from headrace.engine.rates import SPANS, Rate, keep_rates
+from headrace.engine.tally import RuleTally, SinkTally, Totals
 from headrace.errors import HeadraceError
 from headrace.metrics import Metrics
 from headrace.testing.pipelines import run_pipeline
@@ -36,7 +37,38 @@ def test_a_steady_flow_is_the_same_over_all_times() -> None:
     assert rate.snapshot() == {
         "rate": 50.0, "rate.max": 50.0, "rate.last1m": 50.0, "rate.last5m": 50.0, "rate.last15m": 50.0,
     }  # fmt: skip
-    assert rate.history() == [50.0] * 90
+    assert rate.history("1h") == [50.0] * 200
+    assert rate.history("24h") == [50.0] * 6
+
+
+def test_the_history_is_bounded() -> None:
+    rate = sampled(*range(1, 90_000))
+    assert {span: len(rate.history(span)) for span in SPANS} == {"1h": 360, "24h": 288}
+    kept = [rate._recent, *rate._spans.values()]
+    assert sum(each.itemsize * len(each) for each in kept) < 5300
+
+
+def test_it_is_known_when_something_last_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = Rate()
+    assert rate.grew_at is None
+    for now, total in ((100.0, 1), (101.0, 1), (102.0, 0)):  # counted from none is not that something came
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        rate.sample(total)
+        assert rate.grew_at == 100.0
+
+
+def test_a_reset_is_a_gap_in_the_totals_and_no_negative_rate() -> None:
+    rule = RuleTally()
+    totals = Totals({}, {"r": rule}, {})
+    for _ in range(10):
+        rule.processed(events=30, passed=20, exceptions=10, no_result=0)
+        totals.sample()
+    rule.reset()
+    for _ in range(10):
+        totals.sample()
+    assert totals.history("1h")["rates"] == {
+        "received": [0.0, 0.0], "matched": [30.0, 0.0], "success": [0.0, 0.0], "failed": [10.0, 0.0],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("minutes", [1, 5, 15])
@@ -113,8 +145,17 @@ sinks: {out: {type: console}}
     async with run_pipeline(config) as running:
         status = await running.until(lambda status: status["sinks"]["out"]["rates"]["rate"] == 5.0)
         assert status["rules"]["all"]["rates"]["matched.rate.max"] == 5.0
-        for kind, name in (("rules", "all"), ("sinks", "out")):
+        for kind, name, counters in (
+            ("sources", "g", {"received"}),
+            ("rules", "all", {"matched", "passed"}),
+            ("sinks", "out", {"matched", "success", "failed"}),
+            (None, None, {"received", "matched", "success", "failed"}),
+        ):
             found = await call(running.pipeline, "history", {"kind": kind, "name": name})
-            assert found == {"seconds": 10, "rates": []}
+            assert (found["seconds"], found["rates"]) == (10, {counter: [] for counter in counters})
+            if kind is not None:
+                assert time.time() - 20 < status[kind][name]["last_event_at"] <= time.time()
         with pytest.raises(HeadraceError, match="there is no sink 'nope' running"):
             await call(running.pipeline, "history", {"kind": "sinks", "name": "nope"})
+        with pytest.raises(HeadraceError, match="span: one of 1h, 24h"):
+            await call(running.pipeline, "history", {"span": "1y"})

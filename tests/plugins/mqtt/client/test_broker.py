@@ -195,6 +195,8 @@ async def test_no_subscription_granted_is_no_connection(run):
     one = await run(broker)
     with pytest.raises(NotConnected, match=r"refuses to send t/# \(Not authorized\)"):
         await one.open()
+    (told,) = one.ctx.status.facts["subscriptions"]
+    assert told["refused"] == "Not authorized"
 
 
 async def test_some_subscriptions_refused_or_lowered_is_degraded(run):
@@ -211,6 +213,11 @@ async def test_some_subscriptions_refused_or_lowered_is_degraded(run):
     assert status.state == "degraded"
     assert "refuses to send a (Not authorized)" in status.reason
     assert "grants less than QoS 1 for b (Granted QoS 0)" in status.reason
+    assert status.facts["subscriptions"] == [
+        {"filter": "a", "asked": 1, "granted": None, "refused": "Not authorized"},
+        {"filter": "b", "asked": 1, "granted": 0, "refused": None},
+        {"filter": "c", "asked": 1, "granted": 1, "refused": None},
+    ]
 
 
 async def test_the_reason_of_a_disconnect_is_passed_on(run):
