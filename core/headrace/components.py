@@ -85,6 +85,8 @@ class Component(ABC, Generic[C]):
     name: ClassVar[str]
     """The ``type:`` in configuration files: lower snake case; nouns for sources and sinks, verbs or languages else."""
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+    counts: ClassVar[Mapping[str, str]] = {}
+    """What the counters and gauges count that it adds to ``ctx.metrics``, in a sentence each."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -57,6 +57,17 @@ def test_names_labels_and_series_are_those_of_the_configuration(plant: Dashboard
     assert set(before["headrace_build_info"].samples[0].labels) == {"version", "python", "name"}
 
 
+def test_the_help_of_a_metric_is_what_the_dashboard_says(plant: Dashboard) -> None:
+    families, texts = scraped(plant), plant.ask("counters")
+    for metric, kind, counter in (
+        ("headrace_sink_success", "sinks", "success"),
+        ("headrace_sink_queuing_bytes", "sinks", "queuing_bytes"),
+        ("headrace_connector_connections", "connectors", "connections"),
+        ("headrace_sink_end_to_end_seconds", "sinks", "end_to_end"),
+    ):
+        assert families[metric].documentation == f"{texts[kind][counter]}, by name"
+
+
 def test_counters_gauges_and_histograms_are_what_they_are(plant: Dashboard) -> None:
     plant.publish("t/1", '{"n": 1}')
     wait_for(lambda: plant.ask("sinks/out/metrics")["counters"]["success"] == 1)

@@ -1,14 +1,15 @@
-"""Every counter is on the page, in the part of its component."""
+"""Every counter is on the page, in the part of its component, and says the same everywhere."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
-import pytest
-
-from headrace.engine.tally import RULE, SINK, SOURCE
+from headrace.config.model import PipelineSpec
+from headrace.engine.meanings import meanings
+from headrace.registry import Kind, Registry
 from headrace.testing.pipelines import run_pipeline
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -29,9 +30,13 @@ def missing(kind: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if f"`{name}`" not in PARTS[kind]]
 
 
-@pytest.mark.parametrize(("kind", "names"), [("rules", RULE), ("sinks", SINK), ("sources", SOURCE)])
-def test_the_page_explains_the_counters_of_the_engine(kind: str, names: Iterable[str]) -> None:
-    assert missing(kind, names) == []
+def test_the_page_explains_each_counter_as_the_dashboard_and_prometheus_do() -> None:
+    registry = Registry.discover()
+    kinds: tuple[Kind, ...] = ("source", "connector", "sink")
+    plugins = {f"{kind}s": [registry.find(kind, name).counts for name in registry.names(kind)] for kind in kinds}
+    for kind, texts in meanings(PipelineSpec("none")).items():
+        for name, text in chain(texts.items(), *(counts.items() for counts in plugins.get(kind, ()))):
+            assert f"| `{name}` | {text} |" in PAGE, kind
 
 
 async def test_the_page_explains_what_a_running_pipeline_shows(tmp_path: Path) -> None:
@@ -44,6 +49,8 @@ async def test_the_page_explains_what_a_running_pipeline_shows(tmp_path: Path) -
     shown = {kind: {c for part in status[kind].values() for c in part["counters"]} for kind in PARTS if kind in status}
     assert shown.keys() == {"sources", "connectors", "rules", "sinks"}
     assert not any(missing(kind, names) for kind, names in shown.items()), shown
+    texts = meanings(pipeline.pipeline.spec)
+    assert not [(kind, name) for kind, names in shown.items() for name in names - texts[kind].keys()]
     stream = status["stream"]
     names = {*stream, *stream["dead_letters"], *(name for topic in stream["topics"].values() for name in topic)}
     assert missing("the status document", names) == []

@@ -17,6 +17,7 @@ from headrace.config import InvalidConfig
 from headrace.config.problems import Mark, Problems, Text
 from headrace.config.tree import Node
 from headrace.config.validate import validate
+from headrace.engine.meanings import meanings
 from headrace.events import Event
 from headrace.explain import Explainer
 from headrace.reference import schema
@@ -27,12 +28,13 @@ __all__ = ["routes"]
 
 
 def routes() -> list[web.AbstractRouteDef]:
-    """``GET schemas``, ``events``, ``functions``, ``plugins``; ``POST rules/test``, ``rules/{name}/explain``."""
+    """``GET schemas``, ``events``, ``functions``, ``plugins``, ``counters``; ``POST rules/test``, ``explain``."""
     return [
         web.get("/api/v1/schemas", _schemas),
         web.get("/api/v1/events", _events),
         web.get("/api/v1/functions", _functions),
         web.get("/api/v1/plugins", _plugins),
+        web.get("/api/v1/counters", _counters),
         web.post("/api/v1/rules/test", _test_rule),
         web.post("/api/v1/rules/{name}/explain", _explain),
     ]
@@ -60,6 +62,12 @@ async def _functions(request: web.Request) -> web.Response:
 async def _plugins(request: web.Request) -> web.Response:
     """What is installed, and what of it is broken."""
     return answer([dataclasses.asdict(row) for row in pipeline(request).registry.rows])
+
+
+@says()
+async def _counters(request: web.Request) -> web.Response:
+    """What each counter counts, by the kind of the part that has it."""
+    return answer(meanings(pipeline(request).spec))
 
 
 def _known(registry: Registry) -> list[dict[str, str]]:

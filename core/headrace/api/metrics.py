@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 import headrace
 from headrace.engine import Pipeline
+from headrace.engine.meanings import meanings
 
 __all__ = ["CONTENT_TYPE_LATEST", "exposition"]
 
@@ -37,15 +38,18 @@ class _Snapshot(Collector):
         document = self._pipeline.snapshot()
         families: dict[str, Metric] = {}
         gauges = {"up", *self._pipeline.parts.gauges()}
+        texts = meanings(self._pipeline.spec)
         for kind in ("sources", "connectors", "rules", "sinks"):
             one = kind[:-1]
             for name, part in document[kind].items():
                 for counter, value in {"up": int(part["state"] == "running"), **part["counters"]}.items():
-                    _add(families, f"headrace_{one}_{counter}", name, value, gauge=counter in gauges)
+                    text = texts[kind].get(counter, "")
+                    _add(families, f"headrace_{one}_{counter}", name, value, text, gauge=counter in gauges)
                 for histogram, values in part.get("histograms", {}).items():
                     metric = f"headrace_{one}_{histogram}_seconds"
                     family = families.setdefault(
-                        metric, HistogramMetricFamily(metric, f"{histogram}, by name", labels=["name"])
+                        metric,
+                        HistogramMetricFamily(metric, _help(texts[kind].get(histogram, histogram)), labels=["name"]),
                     )
                     family.add_metric([name], values["buckets"], values["sum"])  # type: ignore[attr-defined]  # as below
         _stream(families, document["stream"])
@@ -80,11 +84,17 @@ def _whole(document: Mapping[str, Any]) -> Iterator[Metric]:
         yield family(f"headrace_dead_letters_{name}", f"dead letters {name}", value=value)
 
 
-def _add(families: dict[str, Metric], metric: str, name: str, value: float, *, gauge: bool = False) -> None:
-    text = metric.split("_", 2)[2]
+def _add(
+    families: dict[str, Metric], metric: str, name: str, value: float, text: str = "", *, gauge: bool = False
+) -> None:
+    text = _help(text or metric.split("_", 2)[2])
     metric = re.sub(r"[^a-zA-Z0-9_]", "_", metric)
     family = families.get(metric)
     if family is None:
-        family = (GaugeMetricFamily if gauge else CounterMetricFamily)(metric, f"{text}, by name", labels=["name"])
+        family = (GaugeMetricFamily if gauge else CounterMetricFamily)(metric, text, labels=["name"])
         families[metric] = family
     family.add_metric([name], value)  # type: ignore[attr-defined]  # both families have it, their base does not
+
+
+def _help(text: str) -> str:
+    return f"{text}, by name"

@@ -15,23 +15,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from headrace.engine.meanings import RULE, SINK, SOURCE
 from headrace.engine.rates import Watched
 from headrace.engine.retry import Failure
 from headrace.events import Event
 from headrace.metrics import Metrics
 
 __all__ = ["RuleTally", "SinkTally", "SourceTally", "Totals"]
-
-SOURCE = ("received", "appended", "rejected", "pending")
-SINK = (
-    "matched", "recovered", "replayed", "success", "failed", "retried", "retried.success", "retried.failed",
-    "late_reply", "dropped", "dropped.expired", "dropped.queue_full", "dropped.resource_stopped",
-    "dropped.resource_not_found", "dropped.other", "attempts", "errors",
-)  # fmt: skip
-RULE = (
-    "matched", "passed", "failed", "failed.exception", "failed.no_result", "actions.total", "actions.success",
-    "actions.failed", "actions.failed.out_of_service", "actions.failed.unknown", "actions.discarded",
-)  # fmt: skip
 
 
 class SourceTally(Watched):

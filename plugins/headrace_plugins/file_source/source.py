@@ -69,6 +69,11 @@ class FileSource(Source[FileSourceConfig]):
     """
 
     name: ClassVar[str] = "file"
+    counts: ClassVar = {
+        "lines.invalid": "lines that are no JSON object",
+        "lines.too_long": "lines longer than allowed",
+        "files.lost": "files that were gone before they were read to their end",
+    }
 
     def __init__(self, config: FileSourceConfig, ctx: Context) -> None:
         super().__init__(config, ctx)

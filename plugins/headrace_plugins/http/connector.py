@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
@@ -32,6 +32,11 @@ class HttpConnector(Connector[HttpConnectorConfig]):
     """An HTTP/1.1 server: address, headers, TLS, and a pool of keep-alive connections that its sinks share."""
 
     name = "http"
+    counts: ClassVar = {
+        "connections": "open connections of the pool now",
+        "resent": "requests sent once more because a connection closed before any byte of the answer",
+        "connect_failed": "connections that could not be opened",
+    }
 
     def __init__(self, config: HttpConnectorConfig, ctx: Context) -> None:
         super().__init__(config, ctx)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from headrace import (
     Batch,
@@ -48,6 +48,7 @@ class HttpSink(JoiningSink[HttpSinkConfig]):
     """One HTTP request for each event, or one for a batch."""
 
     name = "http"
+    counts: ClassVar = {"headers_left_out": "headers whose value cannot stand in one"}
     connector_type = HttpConnector
 
     def __init__(self, config: HttpSinkConfig, ctx: Context) -> None:

@@ -41,6 +41,14 @@ class HttpSource(Source[HttpSourceConfig]):
     """Take events in by `POST /in/<topic>`. A request is answered 202 when the stream has its events, not before."""
 
     name: ClassVar[str] = "http"
+    counts: ClassVar = {
+        "requests.now": "requests being answered now",
+        "requests.accepted": "requests whose events the stream has",
+        "requests.invalid": "requests refused since they were not as they should be",
+        "requests.too_large": "requests refused since they were too large",
+        "requests.unauthorized": "requests refused since they did not say who they were",
+        "requests.no_room": "requests refused since too many were under way",
+    }
 
     _server: Server | None = None
 

@@ -48,6 +48,10 @@ class Mqtt(Source[MqttConfig]):
     """
 
     name: ClassVar[str] = "mqtt"
+    counts: ClassVar = {
+        "broker.dropped": "messages Mosquitto says it has dropped, of any of its clients",
+        "dropped.shutdown": "messages of QoS 0 that were read and not taken in at the end",
+    }
 
     _intake: Intake | None = None
     _link: Link | None = None  # the newest the broker agreed to, alive or not

@@ -33,6 +33,16 @@ class MqttServer(Source[MqttServerConfig]):
     """
 
     name: ClassVar[str] = "mqtt_server"
+    counts: ClassVar = {
+        "connections": "connections that are open now",
+        "connections.refused": "connections refused since there were too many",
+        "connections.rate_limited": "connections sent away by connect_rate",
+        "connections.not_authorized": "connections that did not say who they were, or were not let in",
+        "connections.protocol_error": "connections closed since they did not keep to MQTT",
+        "dropped.queue_full": "messages of QoS 0 beyond the limits",
+        "dropped.not_authorized": "messages on topics that the acl refuses",
+        "dropped.shutdown": "messages of QoS 0 that were read and not taken in at the end",
+    }
 
     _listeners: Sequence[Listener] = ()
     _sweeper: asyncio.TimerHandle | None = None
