@@ -191,6 +191,7 @@ class Mqtt(Source[MqttConfig]):
         if not self._overlap:
             link.copies = None
         refused = self._answered(answers)
+        self._keep([filter for filter in self._filters if filter not in refused])
         if problems := self._problems(link, answers, refused):
             self.log.warning("%s", "; ".join(problems))
             self.ctx.status.set("degraded", "; ".join(problems))
@@ -242,21 +243,19 @@ class Mqtt(Source[MqttConfig]):
         refused = self._answered(answers)
         if refused and len(refused) == len(self._filters):
             raise NotConnected(f"{self.config.url} refuses to send {_list(refused)}")
+        self._keep([filter for filter in self._filters if filter not in refused])
         self._watch_dropped(link)
         return self._problems(link, answers, refused)
 
     def _answered(self, answers: Mapping[str, ReasonCode]) -> dict[str, ReasonCode]:
-        """Remember which subscriptions there are, and show them; those that the broker refused."""
-        refused = {filter: reason for filter, reason in answers.items() if reason.is_failure}
-        if len(refused) < len(self._filters):
-            self._keep([filter for filter in self._filters if filter not in refused])
+        """Show what became of the subscriptions. Returns those that the broker refused."""
         known = {each["filter"]: each for each in self.ctx.status.facts.get("subscriptions", ())}
         told = {filter: granted(filter, self.config.qos, reason) for filter, reason in answers.items()}
         # one that was not asked for again is in the session, as the broker granted it then
         self.ctx.status.facts["subscriptions"] = [
             told.get(filter) or known.get(filter) or granted(filter, self.config.qos) for filter in self._filters
         ]
-        return refused
+        return {filter: reason for filter, reason in answers.items() if reason.is_failure}
 
     async def _exchange(self, link: Link, wanted: Sequence[str], gone: Sequence[str]) -> Mapping[str, ReasonCode]:
         """Subscribe to these, then end those: of topics they share, no message is missed meanwhile, or comes twice."""
