@@ -83,7 +83,7 @@ class Live:
 
     async def edit(self) -> Edit:
         """The files as they are now, to look at or to make another text of one."""
-        return await asyncio.to_thread(lambda: Edit(self._patterns()))
+        return await asyncio.to_thread(lambda: Edit(self._patterns(), self.pipeline.registry))
 
     async def rewritten(self, texts: Mapping[Path, str]) -> dict[str, Any]:
         """What it would change if files had these texts. HeadraceError says why they cannot have them."""

@@ -50,7 +50,7 @@ def configuration(url: str, directory: Path, api: int) -> dict[str, Any]:
         "user": {"url": f"http://u:{CANARY}-in-url@{address}"},
         "query": {"url": f"{url}/?token={CANARY}-query"},
         "key": {"url": url, "auth": {"api_key": {"key": f"{CANARY}-key", "name": "appid", "place": "query"}}},
-        "header": {"url": url, "headers": {"X-Api-Key": f"{CANARY}-header"}},
+        "header": {"url": url, "headers": {"X-Api-Key": f"{CANARY}-header", "X-Signature": f"{CANARY}-signature"}},
         "oauth": {"url": url, "auth": {"oauth2": oauth2}},
         "no_token": {"url": url, "auth": {"oauth2": {**oauth2, "token_url": f"http://127.0.0.1:{closed}"}}},
         "proxy": {"url": "http://192.0.2.1", "proxy": f"http://u:{CANARY}-proxy@{address}"},
@@ -100,7 +100,10 @@ async def test_no_secret_comes_out_anywhere(echo: Any, tmp_path: Path) -> None:
         for name in ("bearer", "oauth"):
             out[f"log {name}"] = await output_of("log", name, headrace.config, "-o", "json")
         async with aiohttp.ClientSession() as session:
-            for path in ("/api/v1/status", "/metrics", "/readyz"):
+            parts = [f"{kind}/{name}" for kind in ("connectors", "sinks") for name in config[kind]]
+            lists = ["config", "status", "sources", "connectors", "rules", "sinks", "dead_letters", "orphans"]
+            logs = [f"sinks/{name}/deliveries" for name in config["sinks"]]
+            for path in ("/metrics", "/readyz", *(f"/api/v1/{each}" for each in (*lists, *parts, *logs))):
                 async with session.get(f"http://127.0.0.1:{api}{path}") as answer:
                     out[path] = await answer.text()
     finally:

@@ -17,9 +17,9 @@ from headrace.api.described import says
 from headrace.api.finding import live
 from headrace.config import files
 from headrace.config.build import build
-from headrace.config.edit import kept
 from headrace.config.model import PipelineSpec
 from headrace.config.problems import Mark, Problems, Text
+from headrace.config.stars import kept
 from headrace.config.substitute import substitute
 from headrace.config.tree import Node, parse, plain
 from headrace.engine.trial import Trial

@@ -9,9 +9,8 @@ import contextlib
 import copy
 import io
 import os
-import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,22 @@ from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 from ruamel.yaml.tokens import CommentToken
 
 from headrace.config.files import expand
-from headrace.config.problems import InvalidConfig, Mark, Problems, Text, is_reference, looks_secret, mask, suggest
-from headrace.config.show import HIDDEN
-from headrace.config.substitute import meaning
+from headrace.config.problems import InvalidConfig, Text, mask
+from headrace.config.stars import Restored, kept, star, star_part
 from headrace.errors import ConfigError
+from headrace.registry import Registry
 
-__all__ = ["Edit", "Replaced", "kept", "write"]
+__all__ = ["Edit", "Replaced", "write"]
 
 BLOCKS = (LiteralScalarString, FoldedScalarString)
-_STARRED = re.compile(r"://[^/?#\s]*:\*+@")
-"""A URL as it is shown, with stars for its password."""
 
 
 class Edit:
     """The files of a configuration, to look parts up in and to change one. Reads when it is made; writes nothing."""
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    def __init__(self, patterns: Iterable[str], registry: Registry | None = None) -> None:
+        """``registry``: of the plugins whose options say which of them are secrets."""
+        self._registry = registry or Registry()
         self._files: dict[Path, CommentedMap] = {}
         self._broken: list[Path] = []
         """Those that are no YAML now: they can be looked at and replaced, and no part of them can be changed."""
@@ -61,7 +60,7 @@ class Edit:
         given = copy.deepcopy(self.given(section, name))
         if not isinstance(given, Mapping):
             return None
-        _star(given)
+        star_part(section, given, self._registry)
         return dict(given)
 
     def put(self, section: str, name: str, options: Mapping[str, Any]) -> tuple[Path, str]:
@@ -93,7 +92,7 @@ class Edit:
             tree = _yaml().load(text)
         except YAMLError:
             return "\n".join(map(mask, text.split("\n")))
-        return _text(tree) if _star(tree) else text
+        return _text(tree) if star(tree, self._registry) else text
 
     def replaced(self, file: str, text: str) -> tuple[Path, str]:
         """A whole new text for a file: that text, with the secrets of the old one where it has only stars.
@@ -109,7 +108,7 @@ class Edit:
             return path, text  # whoever checks it says what is wrong, and where
         if not isinstance(tree, CommentedMap):
             return path, text
-        secrets = _Secrets(Text(file, text))
+        secrets = Restored(Text(file, text))
         secrets.put(tree, self._files[path])
         if secrets.missing:
             raise InvalidConfig(secrets.missing.sorted())
@@ -163,8 +162,8 @@ def _change(old: CommentedMap, options: Mapping[str, Any]) -> None:
         before = old.get(key)
         if isinstance(before, CommentedMap) and isinstance(value, Mapping):
             _change(before, value)
-        elif key not in old or before != value:
-            old[key] = kept(value, before)
+        elif (fresh := kept(value, before)) != before or key not in old:
+            old[key] = fresh
 
 
 def _drop(tree: CommentedMap, key: str) -> None:
@@ -208,90 +207,6 @@ def _add_comment(tree: Any, key: Any, text: str) -> None:
 
 def _slot(tree: Any) -> int:
     return 0 if isinstance(tree, CommentedSeq) else 2
-
-
-def kept(value: Any, before: Any) -> Any:
-    """The value; where it has only stars the secret of before, and where it is what a placeholder stands for that."""
-    if isinstance(before, str) and value != before and _is_shown(before, value):
-        return before
-    if isinstance(value, str) and value != before and _STARRED.search(value):
-        raise ConfigError(f"{mask(value)}: give the password once more, as the rest of the URL is another")
-    if value == HIDDEN:
-        if before is None:
-            raise ConfigError(f"{HIDDEN} keeps the value that is there, and there is none: give it in full")
-        return before
-    if isinstance(value, Mapping):
-        inner = before if isinstance(before, Mapping) else {}
-        return {key: kept(each, inner.get(key)) for key, each in value.items()}
-    if isinstance(value, list):
-        known: Sequence[Any] = before if isinstance(before, list) else ()
-        return [kept(each, known[i] if i < len(known) else None) for i, each in enumerate(value)]
-    return value
-
-
-def _is_shown(before: str, value: Any) -> bool:
-    """Is it what people are shown of a text? Passwords within a URL are starred out, placeholders filled in."""
-    return value == mask(before) or ("${" in before and str(value) in (full := meaning(before, os.environ), mask(full)))
-
-
-def _star(tree: Any) -> bool:
-    """Star out the secrets in a tree; False if there are none. What a placeholder stands for is no text of ours."""
-    starred = False
-    for key, value in list(_entries(tree)):
-        if isinstance(value, Mapping | list):
-            starred |= _star(value)
-            continue
-        text = value if isinstance(value, str) else ""
-        fresh = (
-            HIDDEN if value and isinstance(key, str) and looks_secret(key) and not is_reference(text) else mask(text)
-        )
-        if fresh != text:
-            tree[key] = fresh
-            starred = True
-    return starred
-
-
-class _Secrets:
-    """Puts the secrets of the text that a file had where a new one has stars."""
-
-    def __init__(self, text: Text) -> None:
-        self._text = text
-        self.found = False
-        """Was any put?"""
-        self.missing = Problems()
-        """Stars that stand for nothing: each at the key that the old text does not have."""
-
-    def put(self, tree: Any, old: Any, place: str = "", lost: tuple[Mark, str] | None = None) -> None:
-        """``lost``: the key of the new text from which on the old one had nothing, and what to say of that."""
-        known = dict(_entries(old))
-        for key, value in list(_entries(tree)):
-            here = f"{place}.{key}" if place else str(key)
-            mark = self._mark(tree, key)
-            gone = lost
-            if gone is None and key not in known:
-                gone = mark, f"; the file has no {here}{suggest(str(key), map(str, known))}"
-            if isinstance(value, Mapping | list):
-                self.put(value, known.get(key), here, gone)
-                continue
-            try:
-                fresh = kept(value, known.get(key))
-            except ConfigError as exc:
-                at, why = gone or (mark, "")
-                self.missing.error(at, f"{here}: {exc}{why}")
-                continue
-            if fresh is not value:
-                tree[key] = fresh
-                self.found = True
-
-    def _mark(self, tree: Any, key: Any) -> Mark:
-        line, column = (tree.lc.data or {}).get(key, (tree.lc.line, tree.lc.col))[:2]
-        return Mark(self._text, line + 1, column + 1)
-
-
-def _entries(tree: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(tree, Mapping):
-        return tree.items()
-    return enumerate(tree) if isinstance(tree, list) else ()
 
 
 class Replaced:

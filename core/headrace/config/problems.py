@@ -12,12 +12,15 @@ from headrace.errors import ConfigError
 
 __all__ = ["InvalidConfig", "Mark", "Problem", "Problems", "Text", "looks_secret", "mask", "suggest"]
 
-_WORDS = r"(?:passw|passphrase|secret|token|api[_-]?key|authorization|cookie|credential)"
+_WORDS = r"(?:passw|passphrase|secret|token|api[_-]?key|authorization|bearer|cookie|credential)"
 _SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
 _SECRET = re.compile(
     rf"""(?ix) ({_WORDS}[\w-]{{0,40}}["']?\s{{0,9}}[:=]\s{{0,9}})  # bounded: a log line may be very long
         ("(?:[^"\\]|\\.)*"|'[^']*'|(?:\$\{{[^}}]*\}}|[^\s,}}\]]|\ +(?=[^\s,}}\]\#]))+)"""
 )
+_KEYS = re.compile(r"""(?i)(\bkeys["']?\s{0,9}:\s{0,9}\[)([^\]]*)""")
+_KEY = re.compile(r"()(whsec_[\w+/=-]+)")
+_ITEM = re.compile(r"()([^\s,]+)")
 _USERINFO = re.compile(r"(://[^\s/@:]*:)([^\s/@]+)(?=@)")
 _REFERENCE = re.compile(r"""["']?\$\{(?:env|file):[^}]*\}["']?\Z""")
 
@@ -39,7 +42,8 @@ def mask(line: str) -> str:
         secret = found[2]
         return found[1] + (secret if _REFERENCE.match(secret) else "*" * len(secret))
 
-    return _USERINFO.sub(stars, _SECRET.sub(stars, line))
+    line = _KEYS.sub(lambda found: found[1] + _ITEM.sub(stars, found[2]), line)
+    return _USERINFO.sub(stars, _KEY.sub(stars, _SECRET.sub(stars, line)))
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from ruamel.yaml import YAML
 
 from headrace.config.model import PipelineSpec, RuleSpec, SinkSpec, TransformSpec
@@ -16,6 +16,7 @@ from headrace.units import format_duration
 __all__ = ["effective", "to_yaml"]
 
 HIDDEN = "******"
+_DUMPED = str(SecretStr("x"))
 
 
 def effective(spec: PipelineSpec, *, defaults: bool = False) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def _masked(value: Any) -> Any:
         return {key: HIDDEN if each and looks_secret(key) else _masked(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_masked(each) for each in value]
+    if value == _DUMPED:
+        return HIDDEN
     return mask(value) if isinstance(value, str) else value
 
 

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_SENSITIVE = re.compile(r"auth|cookie|key|token|secret|passw|signature", re.IGNORECASE)
+_SENSITIVE = re.compile(r"auth|cookie|key|token|secret|passw|signature|\bsig\b", re.IGNORECASE)
 OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"})
 """Headers that say how the message is framed: the sink writes them, nobody else."""
 

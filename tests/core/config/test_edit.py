@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import Field, SecretStr
+from ruamel.yaml import YAML
 
+from headrace import Batch, ComponentConfig, Done, Sink, hookimpl
 from headrace.config.edit import Edit
 from headrace.config.problems import InvalidConfig
 from headrace.errors import ConfigError
+from headrace.registry import Registry
 
 FILE = """\
 # of the plant
@@ -90,6 +94,17 @@ def test_comments_after_an_option_that_is_removed_stay(tmp_path: Path) -> None:
     assert text == "sinks:\n  a:\n    type: console\n  # next\n  b: {type: console}\n"
 
 
+def test_a_token_in_a_query_is_kept_with_that_url_only(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("connectors: {a: {type: http, url: 'http://one/?x=1&token=hush'}}\n")
+    edit = Edit([str(file)])
+    told = edit.told("connectors", "a")
+    assert told == {"type": "http", "url": "http://one/?x=1&token=****"}
+    assert "token=hush" in edit.put("connectors", "a", {**told, "pool_size": 1})[1]
+    with pytest.raises(ConfigError, match="once more"):
+        edit.put("connectors", "a", {**told, "url": told["url"].replace("one", "two")})
+
+
 def test_a_password_in_a_url_is_kept_with_that_url_only(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text('sources: {a: {type: mqtt, url: "mqtt://ada:hunter2@one:1883"}}\n')
@@ -135,3 +150,83 @@ def test_stars_that_stand_for_nothing_are_told_at_the_key_that_is_not_there(
         edit.replaced(str(file), shown.replace(old, new))
     (problem,) = caught.value.problems
     assert f"{problem}".startswith(f"{file}:{place}: error: sinks.a.{option}: {NOTHING}sinks.a.{meant}")
+
+
+class Door(ComponentConfig):
+    """Where a siren is."""
+
+    code: SecretStr = Field(description="Opens it.")
+    name: str = Field("", description="What people call it.")
+
+
+class SirenConfig(ComponentConfig):
+    """A stranger's, whose options are not called what they are."""
+
+    pin: SecretStr | None = Field(None, description="Of the siren.")
+    pins: tuple[SecretStr, ...] = Field((), description="More of them.")
+    labels: dict[str, SecretStr] = Field({}, description="Headers.")
+    doors: list[Door] = Field([], description="Those it is at.")
+
+
+class Siren(Sink[SirenConfig]):
+    """Loud."""
+
+    name = "siren"
+
+    async def write(self, batch: Batch, done: Done) -> None:
+        """To nobody."""
+
+
+SIREN = """\
+sinks:
+  a:
+    type: siren
+    pin: 4711   # of the siren
+    pins: [one, two]
+    labels: {Accept: text/plain, X-Key: three}
+    doors:
+    - {code: four, name: front}
+"""
+
+
+class Stranger:
+    @hookimpl
+    def register_sinks(self) -> list[type[Siren]]:
+        return [Siren]
+
+
+@pytest.fixture
+def siren(tmp_path: Path) -> Edit:
+    file = tmp_path / "a.yaml"
+    file.write_text(SIREN)
+    registry = Registry()
+    registry.register(Stranger())
+    return Edit([str(file)], registry)
+
+
+def test_what_the_model_of_a_plugin_calls_a_secret_is_starred_out_and_kept(siren: Edit) -> None:
+    told = siren.told("sinks", "a")
+    assert told == {
+        "type": "siren",
+        "pin": "******",
+        "pins": ["******", "******"],
+        "labels": {"Accept": "text/plain", "X-Key": "******"},
+        "doors": [{"code": "******", "name": "front"}],
+    }
+    (path,) = siren.paths
+    assert all(word not in siren.shown(path) for word in ("4711", "one", "two", "three", "four"))
+    _, text = siren.put("sinks", "a", {**told, "labels": {**told["labels"], "Accept": "*/*"}})
+    assert text == SIREN.replace("text/plain", "'*/*'")
+    _, text = siren.replaced(str(path), siren.shown(path))
+    assert YAML(typ="safe").load(text) == YAML(typ="safe").load(SIREN)
+
+
+def test_stars_of_a_list_that_is_longer_now_could_be_any_of_it(siren: Edit) -> None:
+    told = siren.told("sinks", "a")
+    assert told is not None
+    with pytest.raises(ConfigError, match="give it in full"):
+        siren.put("sinks", "a", {**told, "pins": ["new", "******", "******"]})
+    with pytest.raises(ConfigError, match="give it in full"):
+        siren.put("sinks", "a", {**told, "pins": ["******"]})
+    _, text = siren.put("sinks", "a", {**told, "pins": ["new", "******"]})
+    assert YAML(typ="safe").load(text)["sinks"]["a"]["pins"] == ["new", "two"]
