@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 __all__ = ["Lines", "Place", "find", "following"]
@@ -39,8 +41,11 @@ class Lines:
         """Lines longer than ``max_line``, which were passed over."""
         self._max = max_line
         self._skipping = False
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would make us wait
         stat = os.fstat(self._fd)
+        if not S_ISREG(stat.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "it is no file of bytes on a disk")
         self.key = stat.st_dev, stat.st_ino
 
     def close(self) -> None:

@@ -102,6 +102,14 @@ async def test_a_line_is_the_payload_of_a_message(reading):
     }
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+async def test_what_is_no_file_is_refused_at_once(reading, make):
+    r = reading()
+    make(r.path)
+    with pytest.raises(NotConnected, match="no file"):
+        await r.source.open()
+
+
 async def test_what_is_added_is_read_when_its_line_is_whole(reading):
     r = reading()
     r.write("one")
