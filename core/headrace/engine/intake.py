@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from headrace.components import Source, Transform
 from headrace.engine.dead_letters import Quiet
-from headrace.engine.opening import close, open_until_up
+from headrace.engine.opening import FIRST, LONGEST, close, open_until_up
 from headrace.engine.retry import describe
 from headrace.engine.rules import Rule, RuleSet
 from headrace.engine.tally import SinkTally
@@ -235,8 +235,10 @@ class SourcePump:
             await close(self.source)
 
     async def _run(self) -> None:
+        loop, pause = asyncio.get_running_loop(), FIRST
         while True:
             await open_until_up(self.source)
+            opened = loop.time()
             try:
                 await self._read()
             except EndOfInput:
@@ -246,13 +248,19 @@ class SourcePump:
                 self.log.info("end of input")
                 return
             except NotConnected as exc:
-                self.status.error(describe(exc))
-                self.status.set("connecting", describe(exc))
+                self._lost(exc)
             except Exception as exc:
                 self.log.exception("read failed; opening again")
-                self.status.error(describe(exc))
-                self.status.set("connecting", describe(exc))
-                await asyncio.sleep(1.0)
+                self._lost(exc)
+            if loop.time() - opened > LONGEST:
+                pause = FIRST
+            await asyncio.sleep(pause)  # one that opens and cannot be read would keep us busy
+            pause = min(pause * 2, LONGEST)
+
+    def _lost(self, error: Exception) -> None:
+        reason = describe(error)
+        self.status.error(reason)
+        self.status.set("connecting", reason)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()

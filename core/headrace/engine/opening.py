@@ -8,9 +8,10 @@ from typing import Any
 from headrace.components import Component
 from headrace.engine.retry import describe
 
-__all__ = ["close", "open_until_up"]
+__all__ = ["FIRST", "LONGEST", "close", "open_until_up"]
 
 FIRST, LONGEST = 0.2, 10.0
+"""Seconds between two attempts."""
 
 
 async def open_until_up(component: Component[Any]) -> None:

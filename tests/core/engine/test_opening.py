@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from headrace.engine.opening import open_until_up
+import time
+from itertools import pairwise
+from typing import ClassVar
+
+from headrace import Ack, Batch, ComponentConfig, NotConnected, Source, hookimpl
+from headrace.engine.opening import FIRST, open_until_up
 from headrace.testing import Feed, ListSource, make_context
+from headrace.testing.pipelines import run_pipeline
 
 
 class Saying(ListSource):
@@ -23,3 +29,41 @@ async def test_what_a_component_says_of_itself_stays() -> None:
     source = Saying(Saying.Config(feed=Feed()), make_context())
     await open_until_up(source)
     assert (source.ctx.status.state, source.ctx.status.reason) == ("degraded", "one of two topics refused")
+
+
+class NothingConfig(ComponentConfig):
+    """No options."""
+
+
+class Unreadable(Source[NothingConfig]):
+    """Opens, and cannot be read."""
+
+    name = "unreadable"
+    opened: ClassVar[list[float]] = []
+
+    async def open(self) -> None:
+        self.opened.append(time.monotonic())
+
+    async def read(self) -> tuple[Batch, Ack]:
+        raise NotConnected("it is a directory")
+
+
+class Plugin:
+    @hookimpl
+    def register_sources(self) -> list[type[Unreadable]]:
+        return [Unreadable]
+
+
+async def test_a_source_that_opens_and_cannot_be_read_is_opened_less_and_less_often() -> None:
+    config = """
+        sources: {in: {type: unreadable}}
+        rules: {all: {sql: SELECT * FROM "t", to: out}}
+        sinks: {out: {type: console}}
+    """
+    Unreadable.opened.clear()
+    async with run_pipeline(config, plugins=[Plugin()]) as running:
+        status = await running.until(lambda _: len(Unreadable.opened) == 3)
+    first, second = (later - sooner for sooner, later in pairwise(Unreadable.opened))
+    assert first >= FIRST
+    assert second >= 2 * FIRST
+    assert status["sources"]["in"]["last_error"] == "it is a directory"
