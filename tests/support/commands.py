@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 GOOD = """
@@ -23,10 +23,10 @@ class Result(NamedTuple):
 Headrace = Callable[..., Result]
 
 
-def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
+def start(*argv: str, program: Sequence[str] = ("-m", "headrace.cli"), **options: Any) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "headrace.cli", *argv],
+        [sys.executable, *program, *argv],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
 

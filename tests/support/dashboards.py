@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import jailed
 from commands import start, wait_for
 from headrace.api.dashboard import BUILT
 from rig import free_port
@@ -44,9 +45,16 @@ class Dashboard:
     """A running headrace: ``url`` of its API, ``config`` its file."""
 
     def __init__(
-        self, directory: Path, text: str, *, api: str = "", prefix: str = "", options: Sequence[str] = ()
+        self,
+        directory: Path,
+        text: str,
+        *,
+        api: str = "",
+        prefix: str = "",
+        options: Sequence[str] = (),
+        kept_in: bool = False,
     ) -> None:
-        """``api``: more of that section; ``options``: of the command."""
+        """``api``: more of that section; ``options``: of the command; ``kept_in``: it is jailed."""
         self.port = free_port()
         self.mqtt = free_port()
         self.url = f"http://127.0.0.1:{self.port}{prefix}/"
@@ -55,13 +63,15 @@ class Dashboard:
         api += f", prefix: {prefix}" if prefix else ""
         api = f'api: {{listen: "127.0.0.1:{self.port}"{api}}}\n'
         self.config.write_text(own + api + text.replace("MQTT", str(self.mqtt)))
+        here = str(directory)
         self._process = start(
             "run",
             str(self.config),
             *options,
             cwd=directory,
             env=os.environ
-            | {"PYTHONWARNINGS": "error", "XDG_STATE_HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)},
+            | {"PYTHONWARNINGS": "error", "TMPDIR": here, "XDG_STATE_HOME": here, "XDG_RUNTIME_DIR": here},
+            **({"program": (jailed.__file__, here)} if kept_in else {}),
         )
         self.log: list[str] = []
         self._reader = threading.Thread(target=lambda: self.log.extend(self._process.stderr or ()), daemon=True)

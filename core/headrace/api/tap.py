@@ -8,7 +8,7 @@ from aiohttp import web
 
 from headrace.api.answers import Refused
 from headrace.api.asking import asked
-from headrace.api.described import STRING, number, says
+from headrace.api.described import STRING, number, says, sent
 from headrace.api.finding import pipeline
 from headrace.engine.tapping import MOST_SAMPLE, NODES, Tap, TooMany, is_there, tapping
 
@@ -29,7 +29,7 @@ async def end_taps(app: web.Application) -> None:
 
 
 @says(
-    gives=STRING,
+    gives=sent("data", event=STRING, data=STRING),
     media="text/event-stream",
     query={"node": STRING, "sample": number(1, MOST_SAMPLE, 1), "topic": STRING, "text": STRING},
 )
