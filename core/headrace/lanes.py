@@ -97,6 +97,7 @@ class Ahead:
             first = window.popleft()
             self.events -= len(first.items)
             self.bytes -= first.size
+            first.items = []  # they refer to each other, and would wait for the collector, all their events with them
         if not self._room.is_set():
             self._room.set()
 

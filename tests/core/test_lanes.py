@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Callable, Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.events import Event
-from headrace.lanes import SETTLED, WAITING, WRITING, Item, Lanes, Taken
+from headrace.lanes import SETTLED, WAITING, WRITING, Ahead, Item, Lanes, Taken
 
 
 def make(key: str, n: int = 0) -> Item:
@@ -94,3 +97,32 @@ def test_each_key_is_given_in_order_whatever_fails(keys: list[str], random: obje
             lanes.release(item)
             done.setdefault(item.key, []).append(item.event["n"])
     assert done == {key: [n for n, k in enumerate(keys) if k == key] for key in set(keys)}
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_is_settled_is_freed_at_once() -> None:
+    class Record:
+        def settle(self, index: int) -> None:
+            """The stream's part."""
+
+    class Seen(Event):
+        __slots__ = ("__weakref__",)
+
+    ahead, taken = Ahead(), Taken(Record(), 10)
+    items = [Item(Seen({"n": n}), taken, n, "a") for n in range(2)]
+    taken.items, taken.left = list(items), 2
+    events = [weakref.ref(item.event) for item in items]
+    ahead.add(taken)
+    ahead.settled(items[0])
+    assert ahead.events == 2  # the record is not through
+    ahead.settled(items[1])
+    assert ahead.events == ahead.bytes == 0
+    del taken, items
+    assert [event() for event in events] == [None, None]
