@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-__all__ = ["Duration", "Size", "format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = ["Duration", "Size", "format_duration", "format_size", "parse_duration", "parse_size", "rough_size"]
 
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -63,6 +63,14 @@ def format_size(size: int) -> str:
         if size and size % _SIZE[unit] == 0:
             return f"{size // _SIZE[unit]}{unit}"
     return f"{size}B"
+
+
+def rough_size(size: float) -> str:
+    """A size for people to read, in the largest unit it reaches: ``14.4 MB``."""
+    for unit in ("TB", "GB", "MB", "KB"):
+        if size >= _SIZE[unit]:
+            return f"{size / _SIZE[unit]:.1f} {unit}"
+    return f"{size:.0f} B"
 
 
 Duration = Annotated[

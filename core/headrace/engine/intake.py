@@ -148,7 +148,7 @@ class RuleStage:
             self._unblock()
 
     async def _wait_for(self, name: str, topic: Topic) -> None:
-        self._log.warning("sink %s is full: the rules and the sources wait for it", name)
+        self._log.warning("sink %s has no room: the rules and the sources wait for it", name)
         self._block(name)
         await topic.room()
         self._unblock()

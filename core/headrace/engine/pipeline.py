@@ -264,8 +264,8 @@ class Pipeline:
 
     @property
     def blocked_by(self) -> str | None:
-        """The sink that holds the rules and the sources, if any."""
-        return self.stage.blocked_by
+        """The sink that holds the rules and the sources, if any; ``stream`` if nothing can be stored."""
+        return "stream" if self.stream.trouble() else self.stage.blocked_by
 
     def state(self) -> tuple[State, str]:
         """The state of the whole, and the one sentence why it is not running."""

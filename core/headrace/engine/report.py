@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from headrace.metrics import Metrics, State, Status
+from headrace.units import format_size, rough_size
 
 if TYPE_CHECKING:
     from headrace.engine.pipeline import Pipeline
@@ -27,12 +28,14 @@ def state(pipeline: Pipeline) -> tuple[State, str]:
 
 
 def _blocked_reason(pipeline: Pipeline, name: str) -> str:
+    if trouble := pipeline.stream.trouble():
+        return f"{trouble}; the rules and the sources wait"
     topic, runner = pipeline.topics.get(name), pipeline.sinks.get(name)
     if topic is None or runner is None:
         return "the stream does not take events; the rules and the sources wait"
-    reason = runner.status.reason
+    reason, held, most = runner.status.reason, rough_size(topic.unsettled_bytes), format_size(topic.options.max_bytes)
     return (
-        f"sink {name} is full ({topic.unsettled} events, {topic.unsettled_bytes} of {topic.options.max_bytes} bytes) "
+        f"sink {name} is full ({topic.unsettled} events, {held} of {most}) "
         "and holds the rules and the sources" + (f": {reason}" if reason else "")
     )
 

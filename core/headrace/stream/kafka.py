@@ -77,6 +77,9 @@ class Kafka:
         if self.producer:
             await self.producer.stop()
 
+    def trouble(self) -> str:
+        return ""  # the cluster looks after its disks
+
     def orphans(self) -> dict[str, tuple[int, int]]:
         """Empty: another process may consume what this one does not."""
         return {}

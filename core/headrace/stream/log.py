@@ -14,6 +14,7 @@ from headrace.stream.job import Job
 from headrace.stream.kept import topic_directory
 from headrace.stream.logtopic import LogTopic
 from headrace.stream.topic import TopicOptions
+from headrace.units import format_size, rough_size
 
 __all__ = ["Log"]
 
@@ -105,6 +106,10 @@ class Log:
         if self._lock >= 0:
             self.files.close(self._lock)
             self._lock = -1
+
+    def trouble(self) -> str:
+        """Why nothing can be stored for now, whatever the topic; or \"\"."""
+        return f"{self.directory}: {self.low_disk}" if self.low_disk else ""
 
     # -- orphans
 
@@ -202,7 +207,9 @@ class Log:
         else:
             was, self.low_disk = self.low_disk, ""
             if free < self._min_free:
-                self.low_disk = f"only {free} bytes are free on the disk, min_free_disk is {self._min_free}"
+                self.low_disk = (
+                    f"only {rough_size(free)} are free on the disk, min_free_disk is {format_size(self._min_free)}"
+                )
                 if not was:
                     self.logger.warning("%s: %s; nothing more is taken in", self.directory, self.low_disk)
         if self.low_disk:

@@ -53,6 +53,10 @@ class Stream:
         await asyncio.gather(*(consumer.stop(timeout) for consumer in self._consumers))
         await self._backend.close()
 
+    def trouble(self) -> str:
+        """Why nothing can be stored for now, such as a full disk; or \"\"."""
+        return self._backend.trouble()
+
     def orphans(self) -> dict[str, tuple[int, int]]:
         """Topics on disk with a backlog that nobody opened: name → events and bytes."""
         return self._backend.orphans()

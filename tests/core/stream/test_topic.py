@@ -281,7 +281,7 @@ async def test_below_the_disk_floor_nothing_is_taken_until_there_is_space(open_t
     files.left = 999
     topic = await open_topic(files, min_free=1000)
     assert not topic.has_room()
-    with pytest.raises(StreamFull, match="only 999 bytes are free"):
+    with pytest.raises(StreamFull, match="only 999 B are free"):
         await topic.send(make(1))
     assert "nothing more is taken in" in caplog.text
     waiting = asyncio.ensure_future(topic.room())
