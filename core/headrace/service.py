@@ -186,6 +186,8 @@ async def _serve(service: Service, watch: bool) -> int:
         await service.pipeline.stop(timeout=0)
         return FAILED
     log.info("pipeline %s is up", spec.name)
+    if waiting := service.pipeline.unsettled:
+        log.info("%d events of a former run are in the log and go on from there", waiting)
     gc.collect()
     gc.freeze()  # what lives now lives for ever: the collector need not look at it again
     gc.set_threshold(100_000, 20, 50)  # events come by the thousand and go without the collector's help

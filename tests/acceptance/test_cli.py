@@ -41,6 +41,7 @@ def test_help_names_every_command(cli: Headrace) -> None:
         "sql",
         "explain",
         "dlq",
+        "orphans",
         "test",
         "new",
         "demo",
@@ -55,6 +56,10 @@ def test_wrong_usage_exits_with_2(cli: Headrace, argv: list[str]) -> None:
     result = cli(*argv)
     assert (result.code, result.out) == (2, "")
     assert "headrace" in result.err
+
+
+def test_alone_it_shows_its_commands(cli: Headrace) -> None:
+    assert "\n    demo " in cli().err
 
 
 def test_run_without_a_configuration_says_what_to_do(cli: Headrace) -> None:
@@ -217,14 +222,29 @@ def test_status_shows_reasons_errors_and_what_waits(cli: Headrace, answering: Ca
         "name": "fake", "state": "degraded", "reason": "sink s: refused", "since": time.time() - 7300,
         "sources": {}, "connectors": {}, "rules": {},
         "sinks": {"s": {"state": "degraded", "reason": "refused", "since": time.time() - 150, "last_error": "HTTP 500",
-                        "counters": {"matched": 5, "success": 0}}},
+                        "last_error_at": time.time() - 3,
+                        "counters": {"matched": 5, "success": 0, "queuing_bytes": 15111546, "queuing_age": 1.90802}}},
         "stream": {"orphans": {"sink.old": {"events": 4, "bytes": 99}}, "dead_letters": {"kept": 2}},
     }  # fmt: skip
     answering(json.dumps(document).encode())
     lines = cli("status", "--name", "fake").out.splitlines()
     assert lines[0] == "fake is degraded since 2h ago: sink s: refused"
-    assert " ".join(lines[2].split()) == "sink s degraded 2m ago matched 5; refused; last error: HTTP 500"
-    assert lines[3:] == ["orphan sink.old: 4 events, 99 bytes", "dead letters: 2 since the start, see headrace dlq ls"]
+    assert " ".join(lines[2].split()) == (
+        "sink s degraded 2m ago matched 5, queuing_bytes 14.4 MB, queuing_age 1.9s; "
+        "refused; last error 3s ago: HTTP 500"
+    )
+    assert lines[3:] == [
+        "orphan sink.old: 4 events, 99 B, until a sink of that name is back, or headrace orphans purge",
+        "dead letters: 2 since the start, see headrace dlq ls",
+    ]
+
+
+def test_a_pipeline_is_found_by_its_bare_name(cli: Headrace, answering: Callable[[bytes], None]) -> None:
+    answering(b'{"name": "fake", "state": "running"}')
+    assert cli("status", "fake").out.startswith("fake is running")
+    result = cli("status", "nobody")
+    assert (result.code, result.out) == (1, "")
+    assert "no pipeline of that name" in result.err
 
 
 def test_an_answer_cut_off_is_no_traceback(cli: Headrace, answering: Callable[[bytes], None]) -> None:
@@ -279,6 +299,11 @@ def test_dead_letters_need_a_pipeline_that_keeps_some(cli: Headrace) -> None:
 
 
 def test_list_names_types_and_who_brings_them(cli: Headrace) -> None:
+    everything = json.loads(cli("list", "-o", "json").out)
+    assert {kind for kind, rows in everything.items() if any(row["name"] == "http" for row in rows)} == {
+        "sources", "connectors", "sinks",
+    }  # fmt: skip
+    assert "\ntransform  sql " in cli("list").out
     result = cli("list", "sinks")
     assert result.code == 0
     assert [line.split()[:2] for line in result.out.splitlines()][1:3] == [["console", "console"], ["file", "file"]]

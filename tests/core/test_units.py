@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
 from headrace import Duration, Size
-from headrace.units import format_duration, format_size, parse_duration, parse_size
+from headrace.units import format_duration, format_size, parse_duration, parse_size, rough_size
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,8 @@ def test_their_schema_says_how_to_write_them(type_: Any, good: str) -> None:
         assert re.search(schema["pattern"], text)
         TypeAdapter(type_).validate_python(text)
     assert not re.search(schema["pattern"], "5")
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KB"), (15111546, "14.4 MB")])
+def test_sizes_for_people_have_one_digit(size: float, text: str) -> None:
+    assert rough_size(size) == text

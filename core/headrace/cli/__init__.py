@@ -11,18 +11,23 @@ import sys
 from collections.abc import Sequence
 
 import headrace
-from headrace.cli import catalog, configure, dlq, explain, pipelines, sql, state, trial, watch
+from headrace.cli import catalog, configure, dlq, explain, orphans, pipelines, sql, state, trial, watch
 from headrace.errors import ConfigError, HeadraceError
 
 __all__ = ["main"]
 
+WRONG_USAGE = 2
 EX_CONFIG = 78
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help(sys.stderr)
+        return WRONG_USAGE
+    args = parser.parse_args(argv)
     try:
         code: int = args.call(args)
         sys.stdout.flush()
@@ -46,6 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"headrace {headrace.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (pipelines, explain, sql, configure, state, watch, dlq, trial, catalog):
+    for module in (pipelines, explain, sql, configure, state, watch, dlq, orphans, trial, catalog):
         module.add_commands(commands)
     return parser

@@ -24,7 +24,7 @@ def add_commands(commands: Commands) -> None:
     listing = command(
         commands, "list", _list, "list the types of components, the functions a query may call, or events"
     )
-    listing.add_argument("what", choices=LISTS)
+    listing.add_argument("what", nargs="?", choices=LISTS, help="default is the types of all four kinds of components")
     show = command(commands, "show", _show, "show a type's options, or a configuration as it is understood")
     show.add_argument("type", metavar="TYPE", help="a type such as http, or the word config")
     add_config(show)
@@ -33,6 +33,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
+    if args.what is None:
+        return _all_types(args.output)
     if args.what == "events":
         return _events(args.output)
     registry = Registry.discover()
@@ -41,6 +43,17 @@ def _list(args: argparse.Namespace) -> int:
         print_json(rows)
     elif rows:
         print(table([[row["name"], row["plugin"], row["text"]] for row in rows], ("NAME", "PLUGIN", "")))
+    return 0
+
+
+def _all_types(output: str) -> int:
+    registry = Registry.discover()
+    found = {f"{kind}s": _types(registry, kind) for kind in KINDS}
+    if output == "json":
+        print_json(found)
+    else:
+        rows = [[kind[:-1], row["name"], row["plugin"], row["text"]] for kind, part in found.items() for row in part]
+        print(table(rows, ("", "NAME", "PLUGIN", "")))
     return 0
 
 

@@ -16,6 +16,7 @@ from headrace.config import identify
 from headrace.config.paths import log_directory, runtime_dir, status_socket, user_state
 from headrace.errors import HeadraceError
 from headrace.events import json_bytes
+from headrace.units import rough_size
 
 __all__ = ["NotRunning", "add_commands", "add_pipeline", "ask", "call", "find", "when"]
 
@@ -45,7 +46,7 @@ def add_commands(commands: Commands) -> None:
 def add_pipeline(parser: argparse.ArgumentParser, more: str = "") -> None:
     """The arguments that name a pipeline."""
     which = parser.add_mutually_exclusive_group()
-    text = "a pipeline's configuration, or the directory of its log"
+    text = "a pipeline's configuration, its name, or the directory of its log"
     which.add_argument("path", nargs="?", metavar="PATH", help=f"{text}; {more}" if more else text)
     which.add_argument("--name", help="a pipeline's name, if its log is in the default place")
 
@@ -53,7 +54,7 @@ def add_pipeline(parser: argparse.ArgumentParser, more: str = "") -> None:
 def find(args: argparse.Namespace) -> tuple[str, Path | None]:
     """Name and log directory of the pipeline the arguments mean. Ends the program where they mean none."""
     if args.path is None and args.name is None:
-        print("headrace: say which pipeline: its configuration, its log's directory, or --name", file=sys.stderr)
+        print("headrace: say which pipeline: its configuration, its name, or the directory of its log", file=sys.stderr)
         raise SystemExit(2)
     if args.name is not None:
         return args.name, user_state() / args.name
@@ -61,7 +62,9 @@ def find(args: argparse.Namespace) -> tuple[str, Path | None]:
     if path.is_dir() and not any(path.glob("*.y*ml")) and not any(path.glob("*.json")):
         return path.name, path
     if not path.exists():
-        raise HeadraceError(f"no such file or directory: {path}")
+        if path.name == args.path and (user_state() / path).is_dir():
+            return args.path, user_state() / path
+        raise HeadraceError(f"no such file or directory, and no pipeline of that name in {user_state()}: {path}")
     try:
         return identify([path])
     except ValueError as exc:
@@ -155,7 +158,8 @@ def _page(document: dict[str, Any]) -> str:
         lines.append(table(rows, ("", "NAME", "STATE", "SINCE", "COUNTERS AND REASON")))
     stream = document.get("stream", {})
     for name, part in stream.get("orphans", {}).items():
-        lines.append(f"orphan {name}: {part['events']} events, {part['bytes']} bytes")
+        held = f"{part['events']} events, {rough_size(part['bytes'])}"
+        lines.append(f"orphan {name}: {held}, until a sink of that name is back, or headrace orphans purge")
     config = document.get("config", {})
     if config.get("generation", 1) > 1:
         lines.append(f"configuration {config['generation']} since {_ago(config['since'])}")
@@ -170,11 +174,18 @@ def _page(document: dict[str, Any]) -> str:
 
 
 def _component(kind: str, name: str, part: dict[str, Any]) -> list[str]:
-    counters = ", ".join(f"{key} {value:g}" for key, value in part.get("counters", {}).items() if value)
+    counters = ", ".join(f"{key} {_amount(key, value)}" for key, value in part.get("counters", {}).items() if value)
     reason = part.get("reason") or ""
     error = part.get("last_error") or ""
-    notes = [counters, reason, _flow(part.get("flow", {})), f"last error: {error}" if error and error != reason else ""]
+    past = f"last error {_ago(part.get('last_error_at'))}: {error}" if error and error != reason else ""
+    notes = [counters, reason, _flow(part.get("flow", {})), past]
     return [kind, name, part.get("state", "?"), _ago(part.get("since")), "; ".join(filter(None, notes))]
+
+
+def _amount(counter: str, value: float) -> str:
+    if counter.endswith("_bytes"):
+        return rough_size(value)
+    return f"{value:.1f}s" if counter.endswith("_age") else f"{value:.0f}"
 
 
 def _flow(flow: dict[str, Any]) -> str:

@@ -55,6 +55,11 @@ async def _dlq_purge(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
     return {"purged": await _letters(pipeline).purge(Which(**arguments["which"]))}
 
 
+async def _orphans_purge(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
+    await pipeline.purge(str(arguments["topic"]))
+    return {}
+
+
 async def _deliveries(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
     runner = pipeline.sinks.get(arguments["sink"])
     if runner is None:
@@ -80,6 +85,7 @@ CALLS: Final[Mapping[str, Callable[[Pipeline, Mapping[str, Any]], Awaitable[Any]
     "dlq.ls": _dlq_ls,
     "dlq.replay": _dlq_replay,
     "dlq.purge": _dlq_purge,
+    "orphans.purge": _orphans_purge,
     "deliveries": _deliveries,
     "history": _history,
 }

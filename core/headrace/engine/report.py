@@ -34,9 +34,8 @@ def _blocked_reason(pipeline: Pipeline, name: str) -> str:
     if topic is None or runner is None:
         return "the stream does not take events; the rules and the sources wait"
     reason, held, most = runner.status.reason, rough_size(topic.unsettled_bytes), format_size(topic.options.max_bytes)
-    return (
-        f"sink {name} is full ({topic.unsettled} events, {held} of {most}) "
-        "and holds the rules and the sources" + (f": {reason}" if reason else "")
+    return f"sink {name} is full ({topic.unsettled} events, {held} of {most}) and holds the rules and the sources" + (
+        f": {reason}" if reason else ""
     )
 
 

@@ -163,8 +163,8 @@ class HttpConnector(Connector[HttpConnectorConfig]):
             await asyncio.sleep(_LOOK_EVERY)
             try:
                 if certificates.renew():
-                    self.log.info("%s: the certificates changed and are in use", self.ctx.name)
+                    self.log.info("the certificates changed and are in use")
                     self.pool.retire()
             except NotConnected as exc:
                 self.ctx.status.error(str(exc))
-                self.log.warning("%s: %s; the old ones stay in use", self.ctx.name, exc)
+                self.log.warning("%s; the old ones stay in use", exc)

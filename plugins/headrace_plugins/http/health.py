@@ -28,6 +28,6 @@ class Health:
         reason = self._probe or self._connections
         if self._ctx.status.set("degraded" if reason else "running", reason):
             if reason:
-                self._ctx.log.warning("%s: %s", self._ctx.name, reason)
+                self._ctx.log.warning("cannot be used: %s", reason)
             else:
-                self._ctx.log.info("%s: the peer can be used", self._ctx.name)
+                self._ctx.log.info("can be used again")

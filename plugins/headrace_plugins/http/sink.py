@@ -199,7 +199,7 @@ class HttpSink(JoiningSink[HttpSinkConfig]):
         now = time.monotonic()
         if now - self._warned_at >= 60:
             self._warned_at = now
-            self.log.warning("%s: header %r left out: its value cannot be sent in a header", self.ctx.name, name)
+            self.log.warning("header %r left out: its value cannot be sent in a header", name)
 
 
 class _Joint(NamedTuple):
