@@ -193,7 +193,9 @@ async def _serve(service: Service, watch: bool) -> int:
     gc.set_threshold(100_000, 20, 50)  # events come by the thousand and go without the collector's help
     if watch:
         service.watch()
+    _tell_systemd("READY=1")
     await service.until_asked()
+    _tell_systemd("STOPPING=1")
     log.info("stopping: draining for up to %g s", spec.shutdown_timeout)
     left = await service.stop()
     if not left:
@@ -226,6 +228,14 @@ def run(
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
+
+
+def _tell_systemd(state: str) -> None:
+    """What a service of ``Type=notify`` is expected to say; without such a service manager, nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] in ("/", "@"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
 
 
 def _loop_factory() -> Any:

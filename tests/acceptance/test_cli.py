@@ -185,6 +185,20 @@ def test_run_until_sigterm(cli: Headrace, running: subprocess.Popen[str]) -> Non
     assert "no pipeline is running" in result.err
 
 
+def test_a_service_manager_is_told_when_it_is_up_and_when_it_stops(cli: Headrace, tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(20)
+        process = start("run", "good.yaml", env={**os.environ, "NOTIFY_SOCKET": str(address)})
+        assert manager.recv(99) == b"READY=1"
+        assert cli("status", "good.yaml").code == 0
+        process.send_signal(signal.SIGTERM)
+        assert manager.recv(99) == b"STOPPING=1"
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_status_of_a_pipeline_that_does_not_run_says_so(cli: Headrace) -> None:
     assert cli("status", "good.yaml")[:2] == (1, "")
     assert cli("status") == (1, "", "headrace: no pipeline is running\n")

@@ -16,6 +16,7 @@ from commands import wait_for
 from dashboards import Dashboard, Receiver
 
 GRAFANA = Path(__file__).parents[2] / "docs" / "grafana.json"
+OPERATIONS = GRAFANA.with_name("operations.md")
 PLANT = """
 sources:
   devices: {type: mqtt_server, listen: "127.0.0.1:MQTT"}
@@ -94,3 +95,9 @@ def test_the_dashboard_for_grafana_asks_for_what_is_there(plant: Dashboard) -> N
     assert len(names) > 15
     assert names - shown == set()
     assert all(target["legendFormat"] for panel in board["panels"] for target in panel["targets"])
+
+
+def test_the_rules_for_alerts_ask_for_what_there_is(plant: Dashboard) -> None:
+    asked = set(re.findall(r"\bheadrace_[a-z_]+", OPERATIONS.read_text()))
+    assert len(asked) > 5
+    assert asked <= {sample.name for family in scraped(plant).values() for sample in family.samples}
