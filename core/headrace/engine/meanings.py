@@ -18,6 +18,9 @@ SOURCE: Final = {
     "appended": "events the stream has",
     "rejected": "events not taken in; the sum of those below",
     "pending": "events on their way into the stream now",
+    "rejected.no_rule": "events that no rule reads",
+    "rejected.too_large": "events larger than max_event_bytes",
+    "rejected.stream": "events the stream could not take; the sender was not acknowledged",
 }
 RULE: Final = {
     "matched": "events the FROM clause selected",
@@ -52,11 +55,6 @@ SINK: Final = {
     "errors": "attempts that failed, whatever became of their events; the sum of those below",
 }
 _MORE: Final[Mapping[str, Mapping[str, str]]] = {
-    "sources": {
-        "rejected.no_rule": "events that no rule reads",
-        "rejected.too_large": "events larger than max_event_bytes",
-        "rejected.stream": "events the stream could not take; the sender was not acknowledged",
-    },
     "sinks": {
         "errors.network": "attempts with no connection, or one that broke",
         "errors.timeout": "attempts with no answer in time",
