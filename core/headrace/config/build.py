@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -193,9 +194,18 @@ class _Builder:
 
     def _step(self, where: str, kind: str, query: Node) -> TransformSpec:
         """``sql: …``, short for ``{type: sql, query: …}``; of a map, ``presence: {…}``, for that with the type."""
-        options = query.value if query.is_map else {"query": query}
+        options = query.value if query.is_map else {self._main_option(kind): query}
         type_node = Node(kind, query.key, query.key)
         return self._transform(f"{where}.{kind}", Node({**options, "type": type_node}, query.mark, query.key))
+
+    def _main_option(self, kind: str) -> str:
+        """What the short form of a transform gives: its query, or else the one option that it needs."""
+        with contextlib.suppress(PluginError):
+            fields = self._registry.find("transform", kind).Config.model_fields
+            needed = [name for name, field in fields.items() if field.is_required()]
+            if "query" not in fields and len(needed) == 1:
+                return needed[0]
+        return "query"
 
     def _steps(self, where: str, listed: Node) -> list[TransformSpec]:
         if not isinstance(listed.value, list):

@@ -15,7 +15,8 @@ __all__ = ["InvalidConfig", "Mark", "Problem", "Problems", "Text", "looks_secret
 _WORDS = r"(?:passw|passphrase|secret|token|api[_-]?key|authorization|bearer|cookie|credential)"
 _SECRET_NAME = re.compile(_WORDS, re.IGNORECASE)
 _SECRET = re.compile(
-    rf"""(?ix) ({_WORDS}[\w-]{{0,40}}["']?\s{{0,9}}[:=]\s{{0,9}})  # bounded: a log line may be very long
+    rf"""(?ix) ({_WORDS}(?![\w-]{{0,40}}(?:url|endpoint)\b)  # bounded: a log line may be very long
+         [\w-]{{0,40}}["']?\s{{0,9}}[:=]\s{{0,9}})
         ("(?:[^"\\]|\\.)*"|'[^']*'|(?:\$\{{[^}}]*\}}|[^\s,}}\]]|\ +(?=[^\s,}}\]\#]))+)"""
 )
 _KEYS = re.compile(r"""(?i)(\bkeys["']?\s{0,9}:\s{0,9}\[)([^\]]*)""")
@@ -48,7 +49,8 @@ def mask(line: str) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean …?)``, or nothing."""
-    near = difflib.get_close_matches(word, list(known), 1, cutoff=0.6)
+    cutoff = 0.6 if len(word) < 5 else 0.75  # one wrong letter of a short word is much of it
+    near = difflib.get_close_matches(word, list(known), 1, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

@@ -13,6 +13,8 @@ from headrace.config.tree import Node, inside, plain
 
 __all__ = ["field_names", "filled", "validate"]
 
+FEW = 8
+"""So many keys are named where one is unknown."""
 Model = type[ComponentConfig]
 T = TypeVar("T", bound=BaseModel)
 _WORDS = {
@@ -98,7 +100,8 @@ class _Report:
             *parents, key = path
             known = field_names(nested) if (nested := _nested(self._model, parents)) else []
             known += [] if parents else self._also
-            return node.key, self._path(parents), f"unknown key {key!r}{suggest(key, known)}"
+            hint = suggest(key, known) or (f"; there is {', '.join(known)}" if 0 < len(known) <= FEW else "")
+            return node.key, self._path(parents), f"unknown key {key!r}{hint}"
         if kind == "missing":
             return node.key, where, f"needs {rest[-1] if rest else loc[-1]!r}"
         error = ctx.get("error")

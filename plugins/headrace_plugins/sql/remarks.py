@@ -109,7 +109,8 @@ def _columns(text: str, query: Query, offers: Sequence[Offer]) -> Iterator[Found
             elif text[path.at] == '"' and not path.steps:
                 yield path.at, f"\"{name}\" is the column of that name, and there is none; a value is written '{name}'"
             else:
-                yield path.at, f"no source of this rule has a column {name!r}{_hint(name, ever - _NOTHING)}"
+                hint = _braces(name, query.topics) or _hint(name, ever - _NOTHING)
+                yield path.at, f"no source of this rule has a column {name!r}{hint}"
 
 
 def _in_turn(query: Query) -> Iterator[tuple[Expr, set[str]]]:
@@ -130,6 +131,11 @@ def _fields_in_turn(fields: Iterable[Field], given: set[str]) -> Iterator[tuple[
         if field.expr is not None:
             yield field.expr, given
             given |= _named([field])
+
+
+def _braces(name: str, topics: Sequence[Topic]) -> str:
+    """Other systems write the named levels of a topic in braces."""
+    return f"; the level of a topic is named +{name}" if any(f"{{{name}}}" in t.filter for t in topics) else ""
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
