@@ -44,6 +44,7 @@ def test_help_names_every_command(cli: Headrace) -> None:
         "orphans",
         "test",
         "new",
+        "import",
         "demo",
         "schema",
     ):

@@ -1,9 +1,10 @@
-"""``new``, ``schema``, ``passwd``: the commands that write what a pipeline needs."""
+"""``new``, ``import``, ``schema``, ``passwd``: the commands that write what a pipeline needs."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 import sys
 import tempfile
@@ -21,6 +22,11 @@ def add_commands(commands: Commands) -> None:
     new.add_argument("what", choices=["pipeline"])
     new.add_argument("--from", default="mqtt", dest="source", metavar="SOURCE", help="type of the source (mqtt)")
     new.add_argument("--to", default="http", dest="sink", metavar="SINK", help="type of the sink (http)")
+    take = command(
+        commands, "import", _import, "write a pipeline from rules and HTTP actions of EMQX, as JSON", output=False
+    )
+    take.add_argument("system", choices=["emqx"])
+    take.add_argument("files", nargs="+", metavar="FILE", type=Path, help="answers of its API: rules, actions, …")
     command(commands, "schema", _schema, "print the JSON Schema of a configuration, for editors", output=False)
     passwd = command(commands, "passwd", _passwd, "set a user's password in a users file", output=False)
     passwd.add_argument("file", metavar="FILE", type=Path)
@@ -55,6 +61,26 @@ def _new(args: argparse.Namespace) -> int:
         return 2
     source, sink = ("\n".join(f"    {line}" for line in example(cls).splitlines()) for cls in parts)
     print(_PIPELINE.format(source=source, sink=sink), end="")
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from headrace.cli.emqx import imported
+    from headrace.config import to_yaml
+
+    documents = []
+    for path in args.files:
+        try:
+            documents.append(json.loads(path.read_bytes()))
+        except (OSError, ValueError) as exc:
+            print(f"headrace: cannot read {path}: {exc}", file=sys.stderr)
+            return 1
+    result = imported(documents)
+    for remark in result.remarks:
+        print(f"# {remark}")
+    print(to_yaml({name: parts for name, parts in result.sections.items() if parts}), end="")
+    if not result.sections["rules"]:
+        print("headrace: there is no rule in it; rules are in the answer of /api/v5/rules", file=sys.stderr)
     return 0
 
 

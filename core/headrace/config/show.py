@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import SafeRepresenter
 
 from headrace.config.model import PipelineSpec, RuleSpec, SinkSpec, TransformSpec
 from headrace.config.problems import looks_secret, mask
@@ -81,9 +82,21 @@ def _masked(value: Any) -> Any:
     return mask(value) if isinstance(value, str) else value
 
 
+class _Representer(SafeRepresenter):
+    """Text of several lines stays that."""
+
+    def represent_str(self, data: str) -> Any:
+        style = "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
 def to_yaml(value: Mapping[str, Any]) -> str:
     """YAML, as a person would write it."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the order is the user's
     yaml.allow_unicode = True
