@@ -93,12 +93,13 @@ class Live:
     async def rewrite(self, change: Callable[[Edit], Iterable[tuple[Path, str]]]) -> dict[str, Any]:
         """Change files and go on with them; they stay as they were if that cannot be. Answers as ``answer`` does."""
         async with self._rewriting:
-            texts = dict(await asyncio.to_thread(change, await self.edit()))
+            edit = await self.edit()
+            texts = dict(await asyncio.to_thread(change, edit))
             await self.rewritten(texts)
             running, replaced = self.pipeline.config.generation, list[Replaced]()
             try:
                 for path, text in texts.items():
-                    replaced.append(await asyncio.to_thread(Replaced, path, text))
+                    replaced.append(await asyncio.to_thread(Replaced, path, text, edit.read[path]))
                 return await self.answer()
             except BaseException:
                 if running == self.pipeline.config.generation:

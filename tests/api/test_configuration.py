@@ -144,3 +144,30 @@ def test_files_are_read_again(plant: Dashboard) -> None:
     assert "SELEC " in lines[refused["problems"][0]["line"] - 1]
     assert "rules.all.sql" in plant.ask("config")["error"]
     assert plant.ask("rules/all/metrics")["counters"]["matched"] == 0  # the one before goes on
+
+
+@pytest.mark.parametrize("text", [b"# caf\xe9\n", b"- a\n", b"rules: hi\n", b"sinks: [\n", None], ids=str)
+def test_a_file_that_became_something_else_is_told_and_can_be_repaired(plant: Dashboard, text: bytes | None) -> None:
+    good = shown(plant)
+    before = plant.config.read_bytes()
+    if text is None:
+        plant.config.unlink()
+    else:
+        plant.config.write_bytes(text)
+    status, told = plant.call("GET", "config")
+    assert (status, len(told["files"])) == (200, int(text is not None))
+    status, told = plant.call("GET", "rules/all")
+    assert (status, told["to"]) == (200, ["out"])  # as it runs
+    rule = {"sql": 'SELECT * FROM "t/#"', "to": "out"}
+    status, refused = plant.call("PUT", "rules/all", rule)
+    assert (status, refused["code"]) == (400, "BAD_REQUEST")
+    assert "plant.yaml" in refused["message"]
+    assert plant.config.read_bytes() == text if text else not plant.config.exists()
+    status, refused = plant.call("PUT", "config", {"file": str(plant.config), "text": good})
+    assert status == 400  # the stars stand for nothing now, or there is no file
+    if text is not None:
+        fresh = {"file": str(plant.config), "text": before.decode()}
+        assert plant.call("PUT", "config", fresh)[0] == 200
+        assert plant.config.read_bytes() == before
+    else:
+        plant.config.write_bytes(before)

@@ -134,7 +134,10 @@ class _Files:
 def expand(pattern: str) -> Iterator[str]:
     """The files that a path, a directory or a pattern means now."""
     if os.path.isdir(pattern):
-        inside = sorted(os.listdir(pattern))
+        try:
+            inside = sorted(os.listdir(pattern))
+        except OSError:  # it may be gone by now, or not ours to look into
+            inside = []
         yield from (os.path.join(pattern, name) for name in inside if name.endswith(_SUFFIXES) and name[0] != ".")
     elif os.path.exists(pattern):
         yield pattern
