@@ -42,7 +42,8 @@ class Live:
     def __init__(self, pipeline: Pipeline, origin: Origin) -> None:
         self.pipeline = pipeline
         self.origin = origin
-        self._rewriting = asyncio.Lock()
+        self._busy = asyncio.Lock()
+        """Held from the reading of the files until what they say runs: whoever reads later must not be overtaken."""
 
     @property
     def read_only(self) -> bool:
@@ -55,6 +56,10 @@ class Live:
 
         Returns what was changed (``dry_run``: would be), and the warnings.
         """
+        async with self._busy:
+            return await self._reload(dry_run)
+
+    async def _reload(self, dry_run: bool = False) -> tuple[Plan, list[Problem]]:
         pipeline = self.pipeline
         try:
             checked = await self._read()
@@ -92,7 +97,7 @@ class Live:
 
     async def rewrite(self, change: Callable[[Edit], Iterable[tuple[Path, str]]]) -> dict[str, Any]:
         """Change files and go on with them; they stay as they were if that cannot be. Answers as ``answer`` does."""
-        async with self._rewriting:
+        async with self._busy:
             edit = await self.edit()
             texts = dict(await asyncio.to_thread(change, edit))
             await self.rewritten(texts)
@@ -100,7 +105,7 @@ class Live:
             try:
                 for path, text in texts.items():
                     replaced.append(await asyncio.to_thread(Replaced, path, text, edit.read[path]))
-                return await self.answer()
+                return self._answer(*await self._reload())
             except BaseException:
                 if running == self.pipeline.config.generation:
                     for file in replaced:
