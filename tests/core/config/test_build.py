@@ -423,7 +423,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_in_any_place_is_a_problem_and_no_crash(checking: Check, data: st.DataObject) -> None:
     tree: Any = YAML(typ="safe", pure=True).load(WHOLE)
     for _ in range(data.draw(st.integers(1, 3))):
