@@ -115,8 +115,8 @@ def _stream(pipeline: Pipeline) -> dict[str, Any]:
         topics = {"events": pipeline.events, **topics}
     return {
         "topics": {
-            name: {"unsettled": topic.unsettled, "bytes": topic.unsettled_bytes, "oldest": topic.oldest,
-                   "corrupt": topic.corrupt}
+            name: {"unsettled": topic.unsettled, "bytes": topic.unsettled_bytes, "max_bytes": topic.options.max_bytes,
+                   "oldest": topic.oldest, "corrupt": topic.corrupt}
             for name, topic in topics.items()
         },
         "dead_letters": letters.metrics.snapshot() if letters else {},

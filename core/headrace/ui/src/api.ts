@@ -130,6 +130,31 @@ export interface Delivery {
 export const deliveries = (sink: string, failures: boolean): Promise<Delivery[]> =>
   request("GET", at("sinks", sink, `/deliveries${query({ failures: failures ? "true" : "" })}`));
 
+/** How fast counters grew, of each so many seconds; the last point was made at `until`. */
+export interface Past {
+  seconds: number;
+  until: number;
+  rates: Record<string, number[]>;
+}
+export const history = (span: "1h" | "24h", kind?: PartKind, name?: string): Promise<Past> =>
+  request("GET", `${kind && name ? at(kind, name, "/history") : "history"}${query({ span })}`);
+
+/** What an MQTT broker made of a subscription. */
+export interface Subscription {
+  filter: string;
+  asked: number;
+  granted: number | null;
+  refused: string | null;
+}
+/** What a part tells of itself beside its numbers. */
+export interface Facts {
+  subscriptions?: Subscription[];
+}
+export const facts = async (kind: PartKind, name: string): Promise<Facts> => (await request<{ facts: Facts }>("GET", at(kind, name, "/status"))).facts;
+
+/** What each counter counts, by the kind of the part that has it. */
+export const counters = (): Promise<Record<string, Record<string, string>>> => request("GET", "counters");
+
 export const purgeOrphan = (topic: string): Promise<void> => request("DELETE", `orphans/${encodeURIComponent(topic)}`);
 
 // -- who it is -----------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-// Rates over the last minutes.
+// Rates over some time, up to now.
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { perSecond } from "./parts";
 
-const SHOWN = 300; // seconds
+const clock = (at: number, seconds: boolean): string => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}) });
 
 export interface Line {
   label: string;
@@ -14,7 +14,8 @@ export interface Line {
   points: number[];
 }
 
-export function Chart({ at, lines, label }: { at: number[]; lines: Line[]; label: string }): JSX.Element {
+/** `shown`: so many seconds. */
+export function Chart({ at, shown, lines, label }: { at: number[]; shown: number; lines: Line[]; label: string }): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const data = (): uPlot.AlignedData => [at, ...lines.map((each) => each.points)];
@@ -29,19 +30,19 @@ export function Chart({ at, lines, label }: { at: number[]; lines: Line[]; label
           width: box.clientWidth || 600,
           height: 180,
           cursor: { y: false },
-          legend: { live: false },
-          scales: { x: { range: (_, __, max) => [max - SHOWN, max] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
+          scales: { x: { range: (_, __, max) => [max - shown, max] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
           series: [
-            {},
+            { label: "at", value: (_: uPlot, at: number | null) => (at === null ? "the end" : clock(at, true)) },
             ...lines.map((each) => ({
               label: each.label,
               stroke: css(each.colour),
               width: 2,
               points: { show: false },
-              value: (_: uPlot, value: number | null) => (value === null ? "–" : perSecond(value)),
+              // where nobody points, what it is at the end
+              value: ({ data }: uPlot, value: number | null, line: number) => perSecond(value ?? data[line]?.at(-1) ?? 0),
             })),
           ],
-          axes: [axis, { ...axis, size: 56, values: (_, values) => values.map((value) => perSecond(value)) }],
+          axes: [{ ...axis, space: 90, values: (_, splits) => splits.map((at) => clock(at, shown <= 300)) }, { ...axis, size: 56, values: (_, values) => values.map((value) => perSecond(value)) }],
         },
         data(),
         box,

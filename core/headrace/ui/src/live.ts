@@ -1,6 +1,6 @@
 // The status document, asked for once a second, and the rates that follow from it.
-import { effect, signal } from "@preact/signals";
-import { ApiError, signedOut, status as ask } from "./api";
+import { computed, effect, signal } from "@preact/signals";
+import { ApiError, history as past, signedOut, status as ask } from "./api";
 import type { Part, PartKind, Status } from "./types";
 
 const EVERY = 1000; // ms between two looks
@@ -10,12 +10,10 @@ const KEPT = 300; // points of the charts: five minutes
 export const status = signal<Status | null>(null);
 /** Why there are no live numbers, if there are none. */
 export const trouble = signal("");
-export const history = signal<{ at: number[]; in: number[]; out: number[]; failed: number[] }>({
-  at: [],
-  in: [],
-  out: [],
-  failed: [],
-});
+/** A new configuration may have other parts. */
+export const generation = computed(() => status.value?.config?.generation);
+/** Per second, of all together. */
+export const history = signal<{ at: number[]; received: number[]; success: number[]; failed: number[] }>({ at: [], received: [], success: [], failed: [] });
 
 interface Look {
   at: number;
@@ -51,23 +49,36 @@ export function totalRate(kind: PartKind, counter: string): number {
 export async function look(): Promise<void> {
   clearTimeout(timer);
   try {
+    if (looks.length === 0) await remember();
     const document = await ask();
     looks = [...looks, { at: Date.now(), document }].slice(-WINDOW - 1);
     status.value = document;
     trouble.value = "";
-    const add = (points: number[], value: number): number[] => [...points, value].slice(-KEPT);
-    const before = history.value;
-    history.value = {
-      at: add(before.at, Date.now() / 1000),
-      in: add(before.in, totalRate("sources", "received")),
-      out: add(before.out, totalRate("sinks", "success")),
-      failed: add(before.failed, totalRate("sinks", "failed") + totalRate("rules", "failed.exception")),
-    };
+    if (looks.length > 1) draw();
   } catch (error) {
     trouble.value = error instanceof ApiError ? error.message : "headrace does not answer";
   }
   clearTimeout(timer);
   if (!signedOut.value && document.visibilityState === "visible") timer = window.setTimeout(look, EVERY);
+}
+
+function draw(): void {
+  const add = (points: number[], value: number): number[] => [...points, value].slice(-KEPT);
+  const before = history.value;
+  history.value = {
+    at: add(before.at, Date.now() / 1000),
+    received: add(before.received, totalRate("sources", "received")),
+    success: add(before.success, totalRate("sinks", "success")),
+    failed: add(before.failed, totalRate("sinks", "failed") + totalRate("rules", "failed.exception")),
+  };
+}
+
+/** The last five minutes before somebody looked, as the server remembers them. */
+async function remember(): Promise<void> {
+  const { seconds, until, rates } = await past("1h");
+  const last = (name: string): number[] => (rates[name] ?? []).slice(-KEPT / seconds);
+  const [received, success, failed] = [last("received"), last("success"), last("failed")];
+  history.value = { at: received.map((_, index) => until - (received.length - 1 - index) * seconds), received, success, failed };
 }
 
 document.addEventListener("visibilitychange", () => void look());

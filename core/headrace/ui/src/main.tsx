@@ -3,7 +3,9 @@ import { render } from "preact";
 import type { JSX } from "preact";
 import { status, trouble } from "./live";
 import { signedOut } from "./api";
-import { Act, Empty, Notice, Page, useLoad } from "./parts";
+import { Icon } from "./icons";
+import { DERIVED } from "./meanings";
+import { Act, Empty, Notice, Page, number, useLoad } from "./parts";
 import { href, route } from "./route";
 import type { PartKind } from "./types";
 import { DeadLetters } from "./pages/dead";
@@ -91,6 +93,7 @@ function App(): JSX.Element {
   if (signedOut.value) return <SignIn />;
   const { page } = route.value;
   const now = status.value;
+  const held = now?.stream.dead_letters["held"] ?? 0;
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the content</a>
@@ -98,7 +101,7 @@ function App(): JSX.Element {
         <a class="brand" href={href("overview")}><img src="./icon.svg" alt="" width="28" height="28" /> headrace</a>
         <ul>
           {NAV.map(([key, label]) => (
-            <li key={key}><a href={href(key)} aria-current={page === key ? "page" : undefined}>{label}</a></li>
+            <li key={key}><a href={href(key)} aria-current={page === key ? "page" : undefined}><Icon of={key} />{label}{key === "dead" && held > 0 && <span class="badge" title={DERIVED.held}>{number(held)}<span class="hidden"> held</span></span>}</a></li>
           ))}
         </ul>
         <footer>

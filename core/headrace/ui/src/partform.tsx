@@ -183,7 +183,7 @@ function faults(error: Error | null, prefix: string): Wrong[] {
 }
 
 /** What the API tells of a part beside its options. */
-export const READ_ONLY = ["state", "reason", "since", "last_error", "last_error_at", "counters", "flow", "used_by", "kind", "status", "sinks", "rules", "inline", "live"];
+export const READ_ONLY = ["state", "reason", "since", "last_error", "last_error_at", "last_event_at", "errors", "rates", "histograms", "counters", "flow", "used_by", "kind", "status", "sinks", "rules", "inline", "live"];
 
 export function without(options: Options, names: string[]): Options {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name)));

@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
-import type { State } from "./types";
+import type { Part, State } from "./types";
 
 const TOLD: Record<State, string> = {
   connecting: "connecting",
@@ -12,14 +12,25 @@ const TOLD: Record<State, string> = {
   disabled: "disabled",
 };
 
-export function Chip({ state, why = "" }: { state: State | undefined; why?: string | undefined }): JSX.Element {
+const RECENT = 60; // seconds
+
+/** Does it run, and did something go wrong a moment ago? */
+export const ails = (part: Part | undefined): boolean => part?.state === "running" && (part.errors[0]?.last ?? 0) > Date.now() / 1000 - RECENT;
+
+/** The state of a part, with why it is so. */
+export function Chip({ part }: { part: Part | undefined }): JSX.Element {
+  const ill = ails(part);
+  const why = part?.reason || (ill && part?.errors[0]?.reason) || undefined;
   return (
-    <span class={`chip ${state ?? "unknown"}`} title={why || undefined}>
+    <span class={`chip ${ill ? "ill" : (part?.state ?? "unknown")}`} title={why}>
       <span class="dot" aria-hidden="true" />
-      {state ? TOLD[state] : "not loaded"}
+      <span class="word">{part ? TOLD[part.state] : "not loaded"}{ill && ", with errors"}</span>
     </span>
   );
 }
+
+/** A number that is worth a look if it is not 0. */
+export const bad = (value: number | undefined): string => (value ? "num bad" : "num");
 
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const WHOLE = new Intl.NumberFormat("en");

@@ -8,10 +8,23 @@ export interface Part {
   since: number;
   last_error: string | null;
   last_error_at: number | null;
+  errors: Trouble[];
   counters: Record<string, number>;
+  /** When events last came, in seconds. */
+  last_event_at?: number | null;
   flow?: { circuit?: string; next_try?: number | null; limit?: number };
   rates?: Record<string, number>;
   histograms?: Record<"latency" | "end_to_end", { count: number; p50: number | null; p90: number | null; p99: number | null }>;
+}
+
+/** Errors with one reason; status and said are those of the last. */
+export interface Trouble {
+  reason: string;
+  count: number;
+  first: number;
+  last: number;
+  status: number | null;
+  said: string;
 }
 
 export interface Status {
@@ -25,7 +38,7 @@ export interface Status {
   rules: Record<string, Part>;
   sinks: Record<string, Part>;
   stream: {
-    topics: Record<string, { unsettled: number; bytes: number; oldest: number | null; corrupt: number }>; // oldest: ms
+    topics: Record<string, { unsettled: number; bytes: number; max_bytes: number; oldest: number | null; corrupt: number }>; // oldest: ms
     dead_letters: Record<string, number>;
     orphans: Record<string, { events: number; bytes: number }>;
     blocked_by: string | null;

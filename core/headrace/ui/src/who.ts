@@ -1,7 +1,7 @@
 // Who looks at this, and what they may do. What they may not do is not offered; headrace would refuse it anyway.
 import { computed, effect, signal } from "@preact/signals";
 import { logout, signedOut, whoAmI, type Me } from "./api";
-import { status } from "./live";
+import { generation, status } from "./live";
 
 export const me = signal<Me | null>(null);
 /** May test, reconnect, replay and so on. */
@@ -13,8 +13,6 @@ export const whyNot = computed(() =>
   me.value === null || mayChange.value ? "" : mayAct.value ? "The configuration is read-only here: change its files." : `${me.value.name} may look, and only an admin may change things.`,
 );
 
-/** A new configuration may have other rules. */
-const generation = computed(() => status.value?.config?.generation);
 effect(() => {
   void generation.value;
   if (signedOut.value) me.value = null;

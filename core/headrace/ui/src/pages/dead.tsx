@@ -1,8 +1,9 @@
 // Events that their sink gave up: find, look into, give to the sink again, throw away.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { letter, letters, purge, replay, replayOne, type Letter, type Which } from "../api";
+import { letter, letters, purge, replay, replayOne, type Which } from "../api";
 import { look, status } from "../live";
+import { DERIVED } from "../meanings";
 import { Act, Ago, Card, Confirm, Dialog, Empty, Notice, Page, number, size, useLoad } from "../parts";
 import { Request } from "../partform";
 import { href, route, setQuery } from "../route";
@@ -20,7 +21,8 @@ export function DeadLetters(): JSX.Element {
   const found = useLoad(() => letters(which, limit), JSON.stringify([which, held, limit]));
   const [error, setError] = useState("");
   const [done, setDone] = useState("");
-  const [open, setOpen] = useState<Letter | null>(null);
+  const open = asked.get("letter") ?? "";
+  const setOpen = (offset: number | null) => setQuery({ ...which, letter: offset === null ? "" : String(offset) } as Record<string, string>);
   const [purging, setPurging] = useState<Which | null>(null);
   const narrow = (part: Which) => setQuery({ ...which, ...part } as Record<string, string>);
   const given = Object.values(which).some(Boolean);
@@ -36,7 +38,7 @@ export function DeadLetters(): JSX.Element {
   return (
     <Page
       title="Dead letters"
-      lead={<>Events that a sink gave up after its last attempt. {number(held)} held{totals["held_bytes"] ? `, ${size(totals["held_bytes"])}` : ""}.</>}
+      lead={<>Events that a sink gave up after its last attempt. <span title={DERIVED.held}>{number(held)} held{totals["held_bytes"] ? `, ${size(totals["held_bytes"])}` : ""}</span>.</>}
       actions={held > 0 && mayAct.value && <><Act failed={setError} run={() => again(which)}>{given ? "Replay these" : "Replay all"}</Act><button type="button" onClick={() => setPurging(which)}>{given ? "Purge these" : "Purge all"}</button></>}
     >
       {(error || found.error) && <Notice>{error || found.error}</Notice>}
@@ -55,15 +57,15 @@ export function DeadLetters(): JSX.Element {
         ) : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Dead letters">
             <table>
-              <thead><tr><th scope="col">When</th><th scope="col">Sink</th><th scope="col">Rule</th><th scope="col">Key</th><th scope="col" class="num">Attempts</th><th scope="col">Reason</th><th scope="col"><span class="hidden">Actions</span></th></tr></thead>
+              <thead><tr><th scope="col">When</th><th scope="col">Sink</th><th scope="col">Rule</th><th scope="col">Key</th><th scope="col" class="num" title={DERIVED.attempts}>Attempts</th><th scope="col">Reason</th><th scope="col"><span class="hidden">Actions</span></th></tr></thead>
               <tbody>
                 {(found.value ?? []).map((each) => (
                   <tr key={each.offset} data-letter={each.offset}>
-                    <td><button type="button" class="quiet start" aria-label={`Open letter ${each.offset}`} onClick={() => { setEdited(null); setOpen(each); }}><Ago at={each.at / 1000} /></button></td>
+                    <td><button type="button" class="quiet start" aria-label={`Open letter ${each.offset}`} onClick={() => { setEdited(null); setOpen(each.offset); }}><Ago at={each.at / 1000} /></button></td>
                     <td><a href={href("sinks", each.sink)}>{each.sink}</a></td>
                     <td><a href={href("rules", each.rule)}>{each.rule}</a></td>
                     <td>{String(each.key ?? "")}</td>
-                    <td class="num">{number(each.attempts)}</td>
+                    <td class="num" title={DERIVED.attempts}>{number(each.attempts)}</td>
                     <td><span class="clip" title={each.reason}>{each.reason}</span></td>
                     <td class="num">{mayAct.value && <Act class="quiet" failed={setError} label={`Replay letter ${each.offset}`} run={() => again({ id: String(each.offset) })}>Replay</Act>}</td>
                   </tr>
@@ -75,13 +77,13 @@ export function DeadLetters(): JSX.Element {
         )}
       </Card>
       {open && (
-        <Dialog wide title={`Dead letter ${open.offset}`} close={() => { setOpen(null); setEdited(null); }}>
-          <Opened letter={open} edited={edited} edit={setEdited} />
+        <Dialog wide title={`Dead letter ${open}`} close={() => { setOpen(null); setEdited(null); }}>
+          <Opened key={open} offset={Number(open)} edited={edited} edit={setEdited} />
           {error && <Notice>{error}</Notice>}
           {mayAct.value && (
             <div class="buttons">
-              <button type="button" onClick={() => { setPurging({ id: String(open.offset) }); setOpen(null); }}>Purge</button>
-              <Act class="primary" failed={setError} run={() => giving(() => replayOne(open.offset, edited === null ? undefined : JSON.parse(edited))).then(() => setOpen(null))}>{edited === null ? "Replay" : "Replay as edited"}</Act>
+              <button type="button" onClick={() => { setPurging({ id: open }); setOpen(null); }}>Purge</button>
+              <Act class="primary" failed={setError} run={() => giving(() => replayOne(Number(open), edited === null ? undefined : JSON.parse(edited))).then(() => setOpen(null))}>{edited === null ? "Replay" : "Replay as edited"}</Act>
             </div>
           )}
         </Dialog>
@@ -96,9 +98,10 @@ export function DeadLetters(): JSX.Element {
 }
 
 /** All there is of a letter: why it was given up, the event, and the request as it would be made now. */
-function Opened(props: { letter: Letter; edited: string | null; edit: (text: string | null) => void }): JSX.Element {
-  const { offset, event, answer, request, render: _, ...rest } = props.letter;
-  const whole = useLoad(() => letter(offset), offset);
+function Opened(props: { offset: number; edited: string | null; edit: (text: string | null) => void }): JSX.Element {
+  const whole = useLoad(() => letter(props.offset), props.offset);
+  if (!whole.value) return whole.error ? <Notice>{whole.error}</Notice> : <p class="hint">Loading…</p>;
+  const { event, answer, request, render, render_error, ...rest } = whole.value;
   const facts: [string, JSX.Element | string][] = [
     ["Reason", <span class="error">{rest.reason}</span>],
     ["Answer", answer ? <code>{String(answer)}</code> : "–"],
@@ -122,9 +125,8 @@ function Opened(props: { letter: Letter; edited: string | null; edit: (text: str
         </>
       )}
       <h3>The request, as it would be made now</h3>
-      {whole.error && <Notice>{whole.error}</Notice>}
-      {whole.value?.render_error && <Notice>{whole.value.render_error}</Notice>}
-      {whole.value?.render && <Request request={whole.value.render} />}
+      {render_error && <Notice>{render_error}</Notice>}
+      {render && <Request request={render} />}
     </>
   );
 }

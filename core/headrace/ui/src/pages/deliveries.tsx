@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { deliveries, type Delivery } from "../api";
 import { part } from "../live";
+import { DERIVED } from "../meanings";
 import { Ago, Card, Empty, Notice, number, span, useLoad } from "../parts";
 import { route, setQuery } from "../route";
 
@@ -21,15 +22,15 @@ export function Deliveries({ name }: { name: string }): JSX.Element {
       {rows.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label="Delivery log">
           <table>
-            <thead><tr><th scope="col">When</th><th scope="col">Outcome</th><th scope="col" class="num">Status</th><th scope="col" class="num">Attempt</th><th scope="col" class="num">Took</th><th scope="col">What the peer said, or what went wrong</th><th scope="col">Event</th></tr></thead>
+            <thead><tr><th scope="col">When</th><th scope="col">Outcome</th><th scope="col" class="num" title={DERIVED.status}>Status</th><th scope="col" class="num" title={DERIVED.attempt}>Attempt</th><th scope="col" class="num" title={DERIVED.took}>Took</th><th scope="col">What the peer said, or what went wrong</th><th scope="col">Event</th></tr></thead>
             <tbody>
               {rows.map((each) => (
                 <tr key={`${each.at} ${each.event} ${each.attempt}`} data-outcome={each.outcome}>
-                  <td class="num"><Ago at={each.at} /></td>
+                  <td><Ago at={each.at} /></td>
                   <td><span class={each.outcome === "delivered" ? "ok" : "error"}>{each.outcome}</span></td>
-                  <td class="num">{each.status ?? "–"}</td>
-                  <td class="num">{number(each.attempt)}</td>
-                  <td class="num">{span(each.seconds)}</td>
+                  <td class="num" title={DERIVED.status}>{each.status ?? "–"}</td>
+                  <td class="num" title={DERIVED.attempt}>{number(each.attempt)}</td>
+                  <td class="num" title={DERIVED.took}>{span(each.seconds)}</td>
                   <td><span class="excerpt">{each.excerpt || "–"}</span></td>
                   <td><code title={each.event}>…{each.event.slice(-8)}</code></td>
                 </tr>

@@ -1,11 +1,15 @@
 // One source, connector or sink: its state and counters now, its options to edit.
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { enable, onePart, resetCounters, start } from "../api";
-import { COUNTS } from "../counters";
+import { enable, facts, onePart, resetCounters, start, type Subscription } from "../api";
+import { waiting } from "../columns";
+import { Counters } from "../counters";
+import { Errors } from "../errors";
 import { look, part, rate, status } from "../live";
+import { DERIVED, meaning, perSecondOf } from "../meanings";
 import { Act, Ago, Card, Chip, Empty, Notice, Page, Switch, Tabs, number, perSecond, size, span, useLoad } from "../parts";
 import { ONE, PartForm, READ_ONLY, without } from "../partform";
+import { Rates } from "../past";
 import { go, href, route, setQuery } from "../route";
 import type { Options, Part, PartKind } from "../types";
 import { mayAct, mayChange } from "../who";
@@ -28,7 +32,7 @@ export function PartDetail({ kind, name }: { kind: PartKind; name: string }): JS
   return (
     <Page
       title={name}
-      lead={<><a href={href(kind)}>{ONE[kind]}</a> · <Chip state={now?.state} why={now?.reason} /> since <Ago at={now?.since} /></>}
+      lead={<><a href={href(kind)}>{ONE[kind]}</a> · <Chip part={now} /> since <Ago at={now?.since} /></>}
       actions={
         <>
           {mayChange.value && <label class="inline"><Switch on={on} label={`${name} enabled`} change={(next) => void enable(kind, name, next).then(look, (failure: Error) => setError(failure.message))} /> enabled</label>}
@@ -50,54 +54,88 @@ function Numbers({ kind, name, now }: { kind: PartKind; name: string; now: Part 
   return (
     <>
       {now.reason && now.state === "running" && <p class="hint">{now.reason}</p>}
-      {now.last_error && now.last_error !== now.reason && <Card title="Last error"><p class="error">{now.last_error} <small>(<Ago at={now.last_error_at} />)</small></p></Card>}
       {now.flow?.next_try && <Notice kind="warn">Nothing is sent for a moment, since nothing got through; next try in {span(Math.max(0, now.flow.next_try - Date.now() / 1000))}.</Notice>}
       {kind === "sinks" && <Figures name={name} now={now} />}
-      <Card title="Counters">
-        <div class="scroll" tabIndex={0} role="region" aria-label="Counters">
-          <table class="counters">
-            <thead><tr><th scope="col">Counter</th><th scope="col" class="num">Now</th><th scope="col" class="num">Per second</th></tr></thead>
+      {kind === "sources" && <Comes name={name} now={now} />}
+      <Errors errors={now.errors} />
+      {kind !== "connectors" && now.state !== "disabled" && <Rates kind={kind} name={name} />}
+      {kind === "sources" && <Subscriptions name={name} now={now} />}
+      <Counters kind={kind} name={name} now={now} />
+    </>
+  );
+}
+
+/** Of a source: what comes, and when something last did. */
+function Comes({ name, now }: { name: string; now: Part }): JSX.Element {
+  const { counters } = now;
+  return (
+    <div class="cards">
+      <Figure title="Received" why={meaning("sources", "received")} value={number(counters["received"])} />
+      <Figure title="Rate" why={perSecondOf("sources", "received")} value={perSecond(rate("sources", name, "received"))} />
+      <Figure title="Last event" why={DERIVED.lastEvent} value={<Ago at={now.last_event_at} />} hint={now.last_event_at ? "" : "none since the start"} />
+      <Figure title="Pending" why={meaning("sources", "pending")} value={number(counters["pending"])} />
+      <Figure title="Rejected" why={meaning("sources", "rejected")} value={number(counters["rejected"])} bad={(counters["rejected"] ?? 0) > 0} />
+    </div>
+  );
+}
+
+/** Of a source at a broker: what it subscribed to, and what it was granted. */
+function Subscriptions({ name, now }: { name: string; now: Part }): JSX.Element | null {
+  const found = useLoad(() => facts("sources", name), `${name} ${now.state} ${now.since} ${now.reason} ${now.last_error_at}`);
+  const rows = found.value?.subscriptions;
+  if (!rows) return null;
+  return (
+    <Card title="Subscriptions">
+      {rows.length === 0 ? <Empty title="No subscriptions">No rule reads from this source.</Empty> : (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Subscriptions">
+          <table>
+            <thead><tr><th scope="col">Topic filter</th><th scope="col" class="num" title={DERIVED.asked}>QoS asked</th><th scope="col" class="num" title={DERIVED.granted}>QoS granted</th><th scope="col">What the broker said</th></tr></thead>
             <tbody>
-              {Object.entries(now.counters).filter(([key, value]) => value !== 0 || !key.includes(".")).map(([key, value]) => (
-                <tr key={key} data-counter={key}>
-                  <th scope="row">{COUNTS[key] ?? key} <code class="hint">{key}</code></th>
-                  <td class="num">{key === "queuing_bytes" ? size(value) : key === "queuing_age" ? (value ? span(value) : "–") : number(value)}</td>
-                  <td class="num">{GAUGES.has(key) ? "" : perSecond(rate(kind, name, key))}</td>
+              {rows.map((each) => (
+                <tr key={each.filter} data-filter={each.filter}>
+                  <th scope="row"><code>{each.filter}</code></th>
+                  <td class="num" title={DERIVED.asked}>{each.asked}</td>
+                  <td class={each.granted === each.asked ? "num" : "num bad"} title={DERIVED.granted}>{each.granted ?? "–"}</td>
+                  <td>{told(each)}</td>
                 </tr>
               ))}
             </tbody>
           </table>
         </div>
-      </Card>
-    </>
+      )}
+    </Card>
   );
 }
 
-const GAUGES = new Set(["pending", "connections", "queuing", "inflight", "queuing_bytes", "queuing_age"]);
+function told({ asked, granted, refused }: Subscription): JSX.Element {
+  if (refused) return <span class="error">refused: {refused}</span>;
+  if (granted === null) return <span class="hint">kept in the session, as it was granted then</span>;
+  return granted < asked ? <span class="error">less than was asked for</span> : <span class="ok">granted</span>;
+}
 
 /** Of a sink: what comes, what goes, what waits, and how long it takes. */
 function Figures({ name, now }: { name: string; now: Part }): JSX.Element {
   const { counters, histograms } = now;
-  const waits = (counters["queuing"] ?? 0) + (counters["inflight"] ?? 0);
+  const waits = waiting(now);
   const [comes, goes] = [rate("sinks", name, "matched"), rate("sinks", name, "success")];
   return (
     <div class="cards">
-      <Figure title="In" why="Events that rules gave to it, per second" value={perSecond(comes)} />
-      <Figure title="Out" why="Events delivered per second" value={perSecond(goes)} />
-      <Figure title="Buffer" why="Events not settled yet, and their bytes" value={size(counters["queuing_bytes"] ?? 0)} hint={`${number(waits)} events`} />
-      <Figure title="Oldest" why="How long the oldest event has waited" value={waits ? span(counters["queuing_age"] ?? 0) : "–"} />
-      <Figure title="Empty in" why="Until nothing waits, if all goes on as in the last five seconds" value={waits > 0 && goes > comes ? span(waits / (goes - comes)) : "–"} hint={waits > 0 && goes <= comes ? "not draining" : ""} />
-      <Figure title="Answer" why="From request to answer, half of them, since the start" value={took(histograms?.latency.p50)} hint={`99 %: ${took(histograms?.latency.p99)}`} />
-      <Figure title="End to end" why="From the source to the answer, half of them, since the start" value={took(histograms?.end_to_end.p50)} hint={`99 %: ${took(histograms?.end_to_end.p99)}`} />
+      <Figure title="In" why={perSecondOf("sinks", "matched")} value={perSecond(comes)} />
+      <Figure title="Out" why={perSecondOf("sinks", "success")} value={perSecond(goes)} />
+      <Figure title="Buffer" why={meaning("sinks", "queuing_bytes")} value={size(counters["queuing_bytes"] ?? 0)} hint={`${number(waits)} events`} />
+      <Figure title="Oldest" why={meaning("sinks", "queuing_age")} value={waits ? span(counters["queuing_age"] ?? 0) : "–"} />
+      <Figure title="Empty in" why={DERIVED.emptyIn} value={waits > 0 && goes > comes ? span(waits / (goes - comes)) : "–"} hint={waits > 0 && goes <= comes ? "not draining" : ""} />
+      <Figure title="Answer" why={DERIVED.answer} value={took(histograms?.latency.p50)} hint={`99 %: ${took(histograms?.latency.p99)}`} />
+      <Figure title="End to end" why={DERIVED.endToEnd} value={took(histograms?.end_to_end.p50)} hint={`99 %: ${took(histograms?.end_to_end.p99)}`} />
     </div>
   );
 }
 
-function Figure(props: { title: string; why: string; value: string; hint?: string }): JSX.Element {
+function Figure(props: { title: string; why: string; value: ComponentChildren; hint?: string; bad?: boolean }): JSX.Element {
   return (
     <section class="card figure" title={props.why}>
       <h2>{props.title}</h2>
-      <p class="value">{props.value}</p>
+      <p class={props.bad ? "value bad" : "value"}>{props.value}</p>
       <p class="hint">{props.hint || "\u00a0"}</p>
     </section>
   );

@@ -2,38 +2,15 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { enable, parts, purgeOrphan, remove } from "../api";
-import { look, rate, status } from "../live";
-import { Ago, Card, Chip, Confirm, Dialog, Empty, Notice, Page, Switch, number, perSecond, size, told, useLoad } from "../parts";
+import { Cells, Heads } from "../columns";
+import { look, status } from "../live";
+import { DERIVED } from "../meanings";
+import { Ago, Card, Chip, Confirm, Dialog, Empty, Notice, Page, Switch, number, size, told, useLoad } from "../parts";
 import { ONE, PartForm } from "../partform";
 import { go, href, route, setQuery } from "../route";
-import type { Part, PartKind } from "../types";
+import type { PartKind } from "../types";
 import { mayAct, mayChange, whyNot } from "../who";
 
-interface Column {
-  head: string;
-  cell: (name: string, part: Part) => string;
-  why: string;
-}
-
-const waiting = (part: Part): number => (part.counters["queuing"] ?? 0) + (part.counters["inflight"] ?? 0);
-const COLUMNS: Record<PartKind, Column[]> = {
-  sources: [
-    { head: "Received", why: "Events the source has read since the start.", cell: (_, p) => number(p.counters["received"]) },
-    { head: "Rate", why: "Events received per second, over the last five seconds.", cell: (name) => perSecond(rate("sources", name, "received")) },
-    { head: "Pending", why: "Events on their way into the stream.", cell: (_, p) => number(p.counters["pending"]) },
-    { head: "Rejected", why: "Events the stream could not take.", cell: (_, p) => number(p.counters["rejected"]) },
-  ],
-  connectors: [{ head: "Connections", why: "Open connections of the pool.", cell: (_, p) => number(p.counters["connections"]) }],
-  rules: [],
-  sinks: [
-    { head: "Delivered", why: "Events whose delivery the peer confirmed.", cell: (_, p) => number(p.counters["success"]) },
-    { head: "Rate", why: "Events delivered per second, over the last five seconds.", cell: (name) => perSecond(rate("sinks", name, "success")) },
-    { head: "Waiting", why: "Events queued or being delivered.", cell: (_, p) => number(waiting(p)) },
-    { head: "Buffer", why: "Bytes of unsettled events in the stream.", cell: (_, p) => size(p.counters["queuing_bytes"] ?? 0) },
-    { head: "Failed", why: "Events given up; by default they are dead letters.", cell: (_, p) => number(p.counters["failed"]) },
-    { head: "Dropped", why: "Events not sent: expired, buffer full, or the connector disabled.", cell: (_, p) => number(p.counters["dropped"]) },
-  ],
-};
 const TITLES: Record<PartKind, [string, string]> = {
   sources: ["Sources", "Where events come from."],
   connectors: ["Connectors", "Named connections that sinks share: address, credentials, pool."],
@@ -64,7 +41,7 @@ export function PartList({ kind }: { kind: PartKind }): JSX.Element {
                 <tr>
                   <th scope="col">Name</th>
                   <th scope="col">State</th>
-                  {COLUMNS[kind].map((each) => <th scope="col" class="num" title={each.why} key={each.head}>{each.head}</th>)}
+                  <Heads kind={kind} />
                   {users && <th scope="col">Used by</th>}
                   <th scope="col">Last error</th>
                   <th scope="col">Enabled</th>
@@ -75,10 +52,10 @@ export function PartList({ kind }: { kind: PartKind }): JSX.Element {
                 {rows.map(([name, part]) => (
                   <tr key={name} data-name={name}>
                     <th scope="row"><a href={owned(name) ? href("sinks", name) : href(kind, name)}>{name}</a></th>
-                    <td><Chip state={part.state} why={part.reason} /></td>
-                    {COLUMNS[kind].map((each) => <td class="num" data-column={each.head} key={each.head}>{each.cell(name, part)}</td>)}
+                    <td><Chip part={part} /></td>
+                    <Cells kind={kind} name={name} part={part} />
                     {users && <td data-column="Used by">{(users.get(name) ?? []).map((sink) => <a key={sink} class="tag" href={href("sinks", sink)}>{sink}</a>)}</td>}
-                    <td class="error">{part.last_error ? <><span class="clip" title={part.last_error}>{part.last_error}</span> <small><Ago at={part.last_error_at} /></small></> : "–"}</td>
+                    <td class={part.last_error ? "error" : "hint"}>{part.last_error ? <><span class="clip" title={part.last_error}>{part.last_error}</span> <small><Ago at={part.last_error_at} /></small></> : "–"}</td>
                     {owned(name) ? <td colSpan={2} class="hint">within sink {name}</td> : (
                       <>
                         <td>
@@ -127,7 +104,7 @@ function Orphans(): JSX.Element | null {
       <p class="hint">These sinks are gone, and events still wait for them. A new sink of the same name takes them up.</p>
       <ul>
         {orphans.map(([topic, each]) => (
-          <li key={topic}><strong>{nameOf(topic)}</strong>: {number(each.events)} events, {size(each.bytes)} {mayAct.value && <button type="button" class="quiet" aria-label={`Purge what waits for ${nameOf(topic)}`} onClick={() => setPurging(topic)}>Purge</button>}</li>
+          <li key={topic}><strong>{nameOf(topic)}</strong>: <span title={DERIVED.orphan}>{number(each.events)} {each.events === 1 ? "event" : "events"}, {size(each.bytes)}</span> {mayAct.value && <button type="button" class="quiet" aria-label={`Purge what waits for ${nameOf(topic)}`} onClick={() => setPurging(topic)}>Purge</button>}</li>
         ))}
       </ul>
       {purging && (

@@ -1,38 +1,32 @@
 import type { JSX } from "preact";
-import { Chart } from "../chart";
-import { history, rate, status, total, totalRate } from "../live";
-import { Ago, Card, Chip, Empty, Page, number, perSecond, size, span } from "../parts";
+import { Cells, Heads } from "../columns";
+import { List, type Somewhere } from "../errors";
+import { status, total, totalRate } from "../live";
+import { DERIVED } from "../meanings";
+import { Ago, Card, Chip, Empty, Page, number, perSecond, size } from "../parts";
+import { Rates } from "../past";
 import { href } from "../route";
 import type { PartKind, Status } from "../types";
 
 const KINDS: PartKind[] = ["sources", "rules", "sinks"];
+const TITLES: Record<string, string> = { sources: "Sources", rules: "Rules", sinks: "Sinks" };
+const SHOWN = 50; // errors
 
 export function Overview(): JSX.Element {
   const now = status.value;
   if (!now) return <Page title="Overview"><p class="hint">Loading…</p></Page>;
-  const points = history.value;
   return (
     <Page title="Overview" lead={<>{now.name}{now.config && <>, <a href={href("config")}>configuration {now.config.generation}</a></>}, up since <Ago at={now.since} /></>}>
       <Verdict now={now} />
       <div class="cards">
-        <Figure title="Received" value={total("sources", "received")} rate={totalRate("sources", "received")} />
-        <Figure title="Matched" value={total("rules", "matched")} rate={totalRate("rules", "matched")} />
-        <Figure title="Delivered" value={total("sinks", "success")} rate={totalRate("sinks", "success")} />
-        <Figure title="Waiting" value={total("sinks", "queuing") + total("sinks", "inflight")} />
-        <Figure title="Failed" value={total("sinks", "failed")} bad link={href("dead")} />
-        <Figure title="Dropped" value={total("sinks", "dropped")} bad />
+        <Figure title="Received" why={DERIVED.received} value={total("sources", "received")} rate={totalRate("sources", "received")} />
+        <Figure title="Matched" why={DERIVED.matched} value={total("rules", "matched")} rate={totalRate("rules", "matched")} />
+        <Figure title="Delivered" why={DERIVED.delivered} value={total("sinks", "success")} rate={totalRate("sinks", "success")} />
+        <Figure title="Waiting" why={DERIVED.waiting} value={total("sinks", "queuing") + total("sinks", "inflight")} link={href("sinks")} hint={size(total("sinks", "queuing_bytes"))} />
+        <Figure title="Failed" why={DERIVED.failed} value={total("sinks", "failed")} bad link={href("dead")} hint={`${number(now.stream.dead_letters["held"])} dead letters`} />
+        <Figure title="Dropped" why={DERIVED.dropped} value={total("sinks", "dropped")} bad />
       </div>
-      <Card title="Events per second">
-        <Chart
-          at={points.at}
-          label={`Events per second: ${perSecond(points.in.at(-1) ?? 0)} received, ${perSecond(points.out.at(-1) ?? 0)} delivered`}
-          lines={[
-            { label: "received", colour: "--series-1", points: points.in },
-            { label: "delivered", colour: "--series-2", points: points.out },
-            { label: "failed", colour: "--series-3", points: points.failed },
-          ]}
-        />
-      </Card>
+      <Rates />
       <Troubles now={now} />
       {Object.keys(now.rules).length + Object.keys(now.sources).length + Object.keys(now.sinks).length === 0 ? <FirstSteps /> : <Parts now={now} />}
     </Page>
@@ -64,19 +58,11 @@ function Verdict({ now }: { now: Status }): JSX.Element {
   );
 }
 
-/** What went wrong last, in each part. */
+/** What went wrong last, in all parts. */
 function Troubles({ now }: { now: Status }): JSX.Element | null {
-  const found = KINDS.flatMap((kind) => Object.entries(now[kind]).flatMap(([name, { last_error: what, last_error_at: at }]) => (what ? [{ kind, name, what, at: at ?? 0 }] : [])));
+  const found = KINDS.flatMap((kind) => Object.entries(now[kind]).flatMap(([name, { errors }]): Somewhere[] => errors.map((each) => ({ each, kind, name }))));
   if (found.length === 0) return null;
-  return (
-    <Card title="Last errors">
-      <ul class="troubles">
-        {found.slice(0, 20).map(({ kind, name, what, at }) => (
-          <li key={kind + name}><span class="where"><span class="hint">{kind.slice(0, -1)}</span> <a href={href(kind, name)}>{name}</a></span> <span class="error">{what}</span> <span class="hint"><Ago at={at} /></span></li>
-        ))}
-      </ul>
-    </Card>
-  );
+  return <Card title="Last errors"><List rows={found.sort((a, b) => b.each.last - a.each.last).slice(0, SHOWN)} /></Card>;
 }
 
 function counted(now: Status, kind: PartKind): string {
@@ -84,13 +70,13 @@ function counted(now: Status, kind: PartKind): string {
   return `${n} ${n === 1 ? kind.slice(0, -1) : kind}`;
 }
 
-function Figure(props: { title: string; value: number; rate?: number; bad?: boolean; link?: string }): JSX.Element {
+function Figure(props: { title: string; why: string; value: number; rate?: number; hint?: string; bad?: boolean; link?: string }): JSX.Element {
   const value = number(props.value);
   return (
-    <section class="card figure">
+    <section class="card figure" title={props.why}>
       <h2>{props.title}</h2>
       <p class={props.bad && props.value > 0 ? "value bad" : "value"}>{props.link && props.value > 0 ? <a href={props.link}>{value}</a> : value}</p>
-      <p class="hint">{props.rate === undefined ? "\u00a0" : perSecond(props.rate)}</p>
+      <p class="hint">{props.rate === undefined ? props.hint || "\u00a0" : perSecond(props.rate)}</p>
     </section>
   );
 }
@@ -108,48 +94,22 @@ function FirstSteps(): JSX.Element {
 }
 
 function Parts({ now }: { now: Status }): JSX.Element {
-  return (
-    <>
-      <Card title="Sources">
-        <Table kind="sources" now={now} heads={["Received", "Rate", "Rejected"]} cells={(name, c) => [number(c["received"]), perSecond(rate("sources", name, "received")), number(c["rejected"])]} />
-      </Card>
-      <Card title="Rules">
-        <Table kind="rules" now={now} heads={["Matched", "Rate", "Passed", "Failed"]} cells={(name, c) => [number(c["matched"]), perSecond(rate("rules", name, "matched")), number(c["passed"]), number(c["failed.exception"])]} />
-      </Card>
-      <Card title="Sinks">
-        <Table
-          kind="sinks"
-          now={now}
-          heads={["Delivered", "Rate", "Waiting", "Failed", "Dropped", "Buffer"]}
-          cells={(name, c) => {
-            const waits = (c["queuing"] ?? 0) + (c["inflight"] ?? 0);
-            return [number(c["success"]), perSecond(rate("sinks", name, "success")), number(waits), number(c["failed"]), number(c["dropped"]), size(c["queuing_bytes"] ?? 0) + (waits ? `, oldest ${span(c["queuing_age"] ?? 0)}` : "")];
-          }}
-        />
-      </Card>
-    </>
-  );
+  return <>{KINDS.map((kind) => <Card key={kind} title={TITLES[kind]}><Table kind={kind} now={now} /></Card>)}</>;
 }
 
-function Table(props: { kind: PartKind; now: Status; heads: string[]; cells: (name: string, counters: Record<string, number>) => string[] }): JSX.Element {
-  const rows = Object.entries(props.now[props.kind]);
-  if (rows.length === 0) return <Empty title={`No ${props.kind} yet`}><a href={href(props.kind)}>Add one</a>.</Empty>;
+function Table({ kind, now }: { kind: PartKind; now: Status }): JSX.Element {
+  const rows = Object.entries(now[kind]);
+  if (rows.length === 0) return <Empty title={`No ${kind} yet`}><a href={href(kind)}>Add one</a>.</Empty>;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={props.kind}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">State</th>
-            {props.heads.map((head) => <th scope="col" class="num" key={head}>{head}</th>)}
-          </tr>
-        </thead>
+    <div class="scroll" tabIndex={0} role="region" aria-label={kind}>
+      <table class="even">
+        <thead><tr><th scope="col">Name</th><th scope="col">State</th><Heads kind={kind} /></tr></thead>
         <tbody>
           {rows.map(([name, part]) => (
             <tr key={name} data-name={name}>
-              <th scope="row"><a href={href(props.kind, name)}>{name}</a></th>
-              <td><Chip state={part.state} why={part.reason || part.last_error || ""} /></td>
-              {props.cells(name, part.counters).map((cell, index) => <td class="num" key={index}>{cell}</td>)}
+              <th scope="row"><a href={href(kind, name)}>{name}</a></th>
+              <td><Chip part={part} /></td>
+              <Cells kind={kind} name={name} part={part} />
             </tr>
           ))}
         </tbody>

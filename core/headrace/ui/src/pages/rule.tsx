@@ -3,9 +3,14 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { create, enable, onePart, resetCounters, update } from "../api";
 import { Editor } from "../editor";
-import { look, part, rate, status } from "../live";
-import { Act, Ago, Card, Chip, Dialog, Empty, Notice, Page, Switch, Tabs, number, perSecond, told, useLoad } from "../parts";
+import { Cells, Heads } from "../columns";
+import { Counters } from "../counters";
+import { Errors } from "../errors";
+import { look, part, status } from "../live";
+import { DERIVED } from "../meanings";
+import { Act, Ago, Card, Chip, Dialog, Empty, Notice, Page, Switch, Tabs, perSecond, told, useLoad } from "../parts";
 import { PartForm, READ_ONLY, without } from "../partform";
+import { Rates } from "../past";
 import { go, href, route, setQuery } from "../route";
 import { useWords, checkSql } from "../sqlhelp";
 import type { Options } from "../types";
@@ -54,7 +59,7 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
   return (
     <Page
       title={fixed || "Create a rule"}
-      lead={fixed ? <><a href={href("rules")}>rule</a> · <Chip state={live?.state} why={live?.reason} /> since <Ago at={live?.since} /></> : "A rule reads events with SQL and gives what it selects to sinks."}
+      lead={fixed ? <><a href={href("rules")}>rule</a> · <Chip part={live} /> since <Ago at={live?.since} /></> : "A rule reads events with SQL and gives what it selects to sinks."}
       actions={
         <>
           {fixed && mayChange.value && <label class="inline"><Switch on={live?.state !== "disabled"} label={`${fixed} enabled`} change={(on) => void enable("rules", fixed, on).then(() => Promise.all([look(), again()]), (failure: unknown) => setError(told(failure)))} /> enabled</label>}
@@ -68,8 +73,8 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
       {whyNot.value && <Notice kind="warn">{whyNot.value}</Notice>}
       {error && <Notice>{error}</Notice>}
       {saved && <Notice kind="good">Saved: the file is written, and the rule runs as shown.</Notice>}
-      {live?.last_error && <Notice kind="warn">Last error: {live.last_error} (<Ago at={live.last_error_at} />)</Notice>}
-      <div class="columns">
+      {live?.last_error && tab !== "numbers" && <Notice kind="warn">Last error: {live.last_error} (<Ago at={live.last_error_at} />) <a href={href("rules", fixed, { tab: "numbers" })}>All errors</a></Notice>}
+      <div class={tab === "numbers" ? "" : "columns"}>
         <Card title="Query">
           {!fixed && (
             <div class="field">
@@ -84,10 +89,12 @@ function Loaded({ fixed, rule, again }: { fixed: string; rule: Options; again: (
           )}
           <p class="hint">Ctrl+Space completes columns and functions. FROM takes topic filters such as "t/#" and events such as "$events/client_connected".</p>
         </Card>
-        <Card>
+        <div>
           <Tabs<Tab> label="About this rule" now={tab} choose={(next) => setQuery({ tab: next })} tabs={fixed ? { actions: "Actions", test: "Test", numbers: "Numbers" } as Record<Tab, string> : { actions: "Actions", test: "Test" } as Record<Tab, string>} />
-          {tab === "test" && isPlain(rule) ? <RuleTest sql={sql} rule={changed ? "" : fixed} sources={sourcesOf(rule)} /> : tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : <Actions to={to} change={setTo} />}
-        </Card>
+          {tab === "numbers" && fixed ? <Numbers name={fixed} to={to} /> : (
+            <Card>{tab === "test" && isPlain(rule) ? <RuleTest sql={sql} rule={changed ? "" : fixed} sources={sourcesOf(rule)} /> : <Actions to={to} change={setTo} />}</Card>
+          )}
+        </div>
       </div>
     </Page>
   );
@@ -104,7 +111,7 @@ function Actions({ to, change }: { to: string[]; change: (to: string[]) => void 
             const sink = part("sinks", name);
             return (
               <li key={name}>
-                <a href={href("sinks", name)}>{name}</a> <Chip state={sink?.state} why={sink?.reason} />
+                <a href={href("sinks", name)}>{name}</a> <Chip part={sink} />
                 {mayChange.value && <button type="button" class="quiet" aria-label={`Take ${name} off`} onClick={() => change(to.filter((each) => each !== name))}>✕</button>}
               </li>
             );
@@ -129,41 +136,30 @@ function Actions({ to, change }: { to: string[]; change: (to: string[]) => void 
   );
 }
 
-const TOLD: Record<string, string> = {
-  matched: "Events the rule was asked about",
-  passed: "Gave a result",
-  "failed.no_result": "Gave none: WHERE was not true, or FROM did not fit",
-  "failed.exception": "Could not be computed",
-  "actions.total": "Results handed to sinks",
-  "actions.success": "Delivered",
-  "actions.failed": "Not delivered",
-  "actions.discarded": "For a disabled sink",
-};
-
 function Numbers({ name, to }: { name: string; to: string[] }): JSX.Element {
   const now = part("rules", name);
   if (!now) return <p class="hint">Not running yet.</p>;
   return (
     <>
-      <table class="counters">
-        <thead><tr><th scope="col">Events</th><th scope="col" class="num">Since the start</th><th scope="col" class="num">Per second</th></tr></thead>
-        <tbody>
-          {Object.entries(TOLD).map(([key, told]) => (
-            <tr key={key} data-counter={key}><th scope="row" title={key}>{told}</th><td class="num">{number(now.counters[key])}</td><td class="num">{perSecond(rate("rules", name, key))}</td></tr>
-          ))}
-        </tbody>
-      </table>
-      <p class="hint">Matched per second: {perSecond(now.rates?.["matched.rate.last5m"] ?? 0)} over the last five minutes, {perSecond(now.rates?.["matched.rate.max"] ?? 0)} at most.</p>
-      <h3>Actions</h3>
-      <table class="counters">
-        <thead><tr><th scope="col">Sink</th><th scope="col">State</th><th scope="col" class="num">Delivered</th><th scope="col" class="num">Failed</th></tr></thead>
-        <tbody>
-          {to.map((sink) => {
-            const each = part("sinks", sink);
-            return <tr key={sink} data-name={sink}><th scope="row"><a href={href("sinks", sink)}>{sink}</a></th><td><Chip state={each?.state} why={each?.reason} /></td><td class="num" data-column="Delivered">{number(each?.counters["success"])}</td><td class="num">{number(each?.counters["failed"])}</td></tr>;
-          })}
-        </tbody>
-      </table>
+      <Errors errors={now.errors} />
+      <Rates kind="rules" name={name} />
+      <Counters kind="rules" name={name} now={now} />
+      <p class="hint figures">
+        Matched per second: <span title={DERIVED.lastFive}>{perSecond(now.rates?.["matched.rate.last5m"] ?? 0)} over the last five minutes</span>, <span title={DERIVED.highest}>{perSecond(now.rates?.["matched.rate.max"] ?? 0)} at most</span>. Last event: <span title={DERIVED.lastEvent}><Ago at={now.last_event_at} /></span>.
+      </p>
+      <Card title="Actions">
+      <div class="scroll" tabIndex={0} role="region" aria-label="Actions">
+        <table>
+          <thead><tr><th scope="col">Sink</th><th scope="col">State</th><Heads kind="sinks" /></tr></thead>
+          <tbody>
+            {to.map((sink) => {
+              const each = part("sinks", sink);
+              return <tr key={sink} data-name={sink}><th scope="row"><a href={href("sinks", sink)}>{sink}</a></th><td><Chip part={each} /></td>{each && <Cells kind="sinks" name={sink} part={each} />}</tr>;
+            })}
+          </tbody>
+        </table>
+      </div>
+      </Card>
     </>
   );
 }

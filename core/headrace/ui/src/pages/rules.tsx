@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { enable, parts, remove } from "../api";
-import { look, rate, status } from "../live";
-import { Ago, Card, Chip, Confirm, Empty, Notice, Page, Switch, number, perSecond, told, useLoad } from "../parts";
+import { Cells, Heads } from "../columns";
+import { look, status } from "../live";
+import { Ago, Card, Chip, Confirm, Empty, Notice, Page, Switch, told, useLoad } from "../parts";
 import { href, route, setQuery } from "../route";
 import type { Options } from "../types";
 import { mayChange, whyNot } from "../who";
@@ -30,10 +31,7 @@ export function Rules(): JSX.Element {
                 <thead>
                   <tr>
                     <th scope="col">Name</th><th scope="col">State</th><th scope="col">SQL</th><th scope="col">To</th>
-                    <th scope="col" class="num" title="Events the rule was asked about.">Matched</th>
-                    <th scope="col" class="num" title="Events matched per second, over the last five seconds.">Rate</th>
-                    <th scope="col" class="num" title="Events that gave a result.">Passed</th>
-                    <th scope="col" class="num" title="Events the query could not compute.">Failed</th>
+                    <Heads kind="rules" />
                     <th scope="col">Enabled</th><th scope="col"><span class="hidden">Actions</span></th>
                   </tr>
                 </thead>
@@ -41,13 +39,10 @@ export function Rules(): JSX.Element {
                   {rows.map(([name, part]) => (
                     <tr key={name} data-name={name}>
                       <th scope="row"><a href={href("rules", name)}>{name}</a></th>
-                      <td><Chip state={part.state} why={part.reason} />{part.last_error && <small class="error clip" title={part.last_error}> {part.last_error} <Ago at={part.last_error_at} /></small>}</td>
+                      <td><Chip part={part} />{part.last_error && <small class="error clip" title={part.last_error}> {part.last_error} <Ago at={part.last_error_at} /></small>}</td>
                       <td><code class="clip" title={sqlOf(options.get(name))}>{sqlOf(options.get(name))}</code></td>
                       <td>{sinksOf(options.get(name)).map((sink) => <a key={sink} class="tag" href={href("sinks", sink)}>{sink}</a>)}</td>
-                      <td class="num" data-column="Matched">{number(part.counters["matched"])}</td>
-                      <td class="num">{perSecond(rate("rules", name, "matched"))}</td>
-                      <td class="num" data-column="Passed">{number(part.counters["passed"])}</td>
-                      <td class="num">{number(part.counters["failed.exception"])}</td>
+                      <Cells kind="rules" name={name} part={part} />
                       <td><Switch on={part.state !== "disabled"} disabled={!mayChange.value} label={`${name} enabled`} change={(on) => void enable("rules", name, on).then(look, (failure: unknown) => setError(told(failure)))} /></td>
                       <td class="num">{mayChange.value && <button type="button" class="quiet" aria-label={`Delete ${name}`} onClick={() => setRemoving(name)}>Delete</button>}</td>
                     </tr>
