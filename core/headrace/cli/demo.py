@@ -32,6 +32,10 @@ ROUNDS = 20
 PAUSE = 0.2
 PATIENCE = 15.0
 
+GOOD_END = """\
+Every event is accounted for.
+
+Your own: headrace new pipeline > plant.yaml, then headrace run plant.yaml (docs/start.md goes all the way)."""
 CONFIG = """\
 name: demo
 sources:
@@ -167,5 +171,5 @@ sink      delivered {sink["success"]}, failed {sink["failed"]}, waiting {sink["q
 receiver  got {arrived}
 """)
     complete = published == rule["matched"] and rule["passed"] == sink["success"] == arrived > 0
-    print("Every event is accounted for." if complete else "This does not add up: events are missing.")
+    print(GOOD_END if complete else "This does not add up: events are missing.")
     return 0 if complete else 1
