@@ -24,7 +24,7 @@ from headrace.components import (
     Transform,
 )
 from headrace.errors import Backoff, DeliveryError, EndOfInput, HeadraceError, NotConnected
-from headrace.events import UNDEFINED, Ack, Batch, Event, json_bytes, new_id, now_ms
+from headrace.events import UNDEFINED, Ack, Batch, Event, json_bytes, new_id, now_ms, traceparent
 from headrace.hookspecs import hookimpl
 from headrace.units import Duration, Size
 
@@ -65,4 +65,5 @@ __all__ = [
     "json_bytes",
     "new_id",
     "now_ms",
+    "traceparent",
 ]

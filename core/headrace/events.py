@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
@@ -18,7 +19,9 @@ import msgpack
 import msgspec
 import orjson
 
-__all__ = ["UNDEFINED", "Ack", "Batch", "Event", "decode", "encode_event", "json_bytes", "new_id", "now_ms"]
+__all__ = [
+    "UNDEFINED", "Ack", "Batch", "Event", "decode", "encode_event", "json_bytes", "new_id", "now_ms", "traceparent",
+]  # fmt: skip
 
 
 class _Undefined:
@@ -59,6 +62,19 @@ def new_id() -> str:
     return next(_ids)
 
 
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
+
+
+def traceparent(text: object) -> str:
+    """What came as a ``traceparent`` (W3C Trace Context), as ``Event.trace`` holds it; "" if it is none."""
+    found = _TRACEPARENT.fullmatch(text) if isinstance(text, str) else None
+    if found is None or (found[1] == "00" and found[5]):
+        return ""
+    return f"00-{found[2]}-{found[3]}-{int(found[4], 16) & 1:02x}"
+
+
 class Event:
     """One event on its way.
 
@@ -68,9 +84,13 @@ class Event:
     ``rule`` and ``index`` are set on a rule's output: which rule, and which of its outputs for this event.
     ``error``: how a delivery of it failed before, if it comes from another sink or from the dead letters: ``reason``,
     ``kind``, ``status``, ``attempts``, ``sink``, ``at`` (ms).
+    ``trace``: its place in a distributed trace, a ``traceparent`` (W3C Trace Context), or "". A source sets it to what
+    came with the event; a sink sends it along.
     """
 
-    __slots__ = ("_json", "attempt", "columns", "error", "id", "index", "key", "rule", "sink", "source", "timestamp")
+    __slots__ = (
+        "_json", "attempt", "columns", "error", "id", "index", "key", "rule", "sink", "source", "timestamp", "trace",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -93,6 +113,7 @@ class Event:
         self.sink = ""
         self.attempt = 0
         self.error: dict[str, Any] | None = None
+        self.trace = ""
         self._json: Any = _NOT_YET
 
     def __getitem__(self, column: str) -> Any:
@@ -133,6 +154,7 @@ class Event:
         event.sink = ""
         event.attempt = 0
         event.error = None
+        event.trace = self.trace
         event._json = _NOT_YET
         return event
 
@@ -158,6 +180,8 @@ class Event:
         }
         if self.error is not None:
             meta["error"] = self.error
+        if self.trace:
+            meta["trace"] = self.trace
         return meta
 
 
@@ -205,8 +229,8 @@ def encode_event(event: Event) -> bytes:
     and are text when they are read back.
     """
     row: tuple[Any, ...] = event.id, event.key, event.timestamp, event.source, event.rule, event.index, event.columns
-    if event.error is not None:
-        row += (event.error,)
+    if event.error is not None or event.trace:
+        row += (event.error, event.trace)
     try:
         return _encode(row)
     except (TypeError, OverflowError, UnicodeEncodeError):
@@ -237,14 +261,23 @@ def decode(data: bytes) -> list[Event]:
             Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
             for id, key, timestamp, source, rule, index, columns in rows
         ]
-    except ValueError:  # some carry an error
-        return [_with_error(row) for row in rows]
+    except ValueError:  # some carry an error or a trace
+        return [_with_more(*row) for row in rows]
 
 
-def _with_error(row: Sequence[Any]) -> Event:
-    id, key, timestamp, source, rule, index, columns, *error = row
+def _with_more(
+    id: str,
+    key: str,
+    timestamp: int,
+    source: str,
+    rule: str,
+    index: int,
+    columns: dict[str, Any],
+    error: dict[str, Any] | None = None,
+    trace: str = "",
+) -> Event:
     event = Event(columns, id=id, key=key, timestamp=timestamp, source=source, rule=rule, index=index)
-    (event.error,) = error or (None,)
+    event.error, event.trace = error, trace
     return event
 
 

@@ -30,10 +30,10 @@ Filter = Literal["raw", "json", "urlencode", "path"]
 
 _PLACEHOLDER = re.compile(r"\$\{(?:(\$)|([A-Za-z0-9._]*)(?:\|([A-Za-z]+))?)\}")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_META: Final = {
+_META: Final[dict[str, Callable[[Event], Any]]] = {
     name: attrgetter(name)
     for name in ("id", "key", "timestamp", "source", "rule", "index", "sink", "attempt", "delivery_id")
-}
+} | {"trace": lambda event: event.trace or UNDEFINED}
 
 
 class Template:

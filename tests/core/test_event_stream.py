@@ -5,7 +5,8 @@ import enum
 import msgpack
 import pytest
 
-from headrace.events import UNDEFINED, Event, decode, encode_event, join
+from headrace.events import UNDEFINED, Event, decode, encode_event, join, traceparent
+from headrace.templates import Template
 
 
 class Word(str):
@@ -54,3 +55,31 @@ def test_the_format_is_plain_msgpack():
 def test_what_is_no_batch_is_a_value_error(data):
     with pytest.raises((ValueError, TypeError)):
         decode(data)
+
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+def test_a_trace_travels_with_its_event_and_its_outputs():
+    event = Event({"a": 1})
+    event.trace = TRACE
+    plain, traced = decode(join([encode_event(Event({})), encode_event(event.output({"a": 2}, "r"))]))
+    assert (plain.trace, traced.trace, traced.error) == ("", TRACE, None)
+    assert (traced.meta["trace"], "trace" in plain.meta) == (TRACE, False)
+    template = Template("${meta.trace}", missing="omit")
+    assert (template.render(traced), template.render(plain)) == (TRACE, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "trace"),
+    [
+        (TRACE, TRACE),
+        (TRACE[:-2] + "00", TRACE[:-2] + "00"),
+        (TRACE[:-2] + "03", TRACE),  # bits this version does not know are not passed on
+        (f"cc{TRACE[2:]}-what-comes-later", TRACE),
+        (TRACE + "-more", ""), ("ff" + TRACE[2:], ""), (TRACE.upper(), ""), (TRACE[:-1], ""), (TRACE + "\n", ""),
+        (TRACE.replace("a", "0"), ""), (TRACE.replace("b", "0"), ""), ("", ""), (None, ""), (b"x", ""),
+    ],
+)  # fmt: skip
+def test_a_traceparent_is_taken_as_the_standard_says_or_not_at_all(text, trace):
+    assert traceparent(text) == trace

@@ -90,6 +90,7 @@ class _Builder:
             sinks=sinks,
             stream=options.stream,
             api=options.api,
+            tracing=options.tracing,
             plugins=options.plugins,
             shutdown_timeout=options.shutdown_timeout,
             state_dir=state_dir,

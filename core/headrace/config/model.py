@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,6 +31,7 @@ __all__ = [
     "SinkSpec",
     "SourceSpec",
     "StreamOptions",
+    "TracingOptions",
     "TransformSpec",
     "status_matches",
 ]
@@ -198,6 +200,36 @@ class ApiOptions(ComponentConfig):
         return self
 
 
+class TracingOptions(ComponentConfig):
+    """Spans for an OpenTelemetry collector; needs the extra ``otel``."""
+
+    endpoint: str = Field(
+        "http://127.0.0.1:4318/v1/traces",
+        pattern=r"^https?://[^/]",
+        description="Where a collector takes traces: OTLP over HTTP, in binary.",
+    )
+    headers: dict[str, SecretStr] = Field({}, description="Headers for the collector, such as Authorization.")
+    sample: float = Field(
+        0.01, ge=0, le=1, description="Share of the events that are traced, of those that bring no traceparent."
+    )
+    follow: bool = Field(
+        True,
+        description="Trace the events whose traceparent says so, and no others that bring one; false: who sends an "
+        "event has no say.",
+    )
+    service: str | None = Field(None, description="service.name of the spans; default is the pipeline's name.")
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        try:
+            found = find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise ValueError("OpenTelemetry is not installed: pip install 'headrace[otel]'")
+        return self
+
+
 class PluginOptions(ComponentConfig):
     """Which plugins may be loaded."""
 
@@ -239,6 +271,7 @@ class PipelineOptions(ComponentConfig):
     api: ApiOptions | None = Field(
         None, description="The HTTP endpoint for health, metrics and status; off by default."
     )
+    tracing: TracingOptions | None = Field(None, description="OpenTelemetry traces; off by default.")
     plugins: PluginOptions = Field(default_factory=PluginOptions, description="Which plugins may be loaded.")
 
     @field_validator("name")
@@ -316,6 +349,7 @@ class PipelineSpec:
     sinks: dict[str, SinkSpec] = field(default_factory=dict)
     stream: StreamOptions = field(default_factory=StreamOptions)
     api: ApiOptions | None = None
+    tracing: TracingOptions | None = None
     plugins: PluginOptions = field(default_factory=PluginOptions)
     shutdown_timeout: float = 20.0
     state_dir: Path | None = None

@@ -196,6 +196,8 @@ def _letter(sink: str, item: Item, failure: Failure, error: Exception) -> dict[s
         "attempts": item.tries,
         "reason": failure.reason,
     }
+    if event.trace:
+        letter["trace"] = event.trace
     if isinstance(error, DeliveryError):
         letter |= {"kind": error.kind, "status": error.status, "answer": error.answer, "request": error.request}
     return letter
@@ -213,7 +215,7 @@ def revive(letter: Event, columns: dict[str, Any] | None = None) -> Event:
         rule=letter["rule"],
         index=letter["index"],
     )
-    event.sink = letter["sink"]
+    event.sink, event.trace = letter["sink"], get("trace", "")
     event.error = {name: get(name) for name in ("sink", "reason", "kind", "status", "attempts")} | {"at": now_ms()}
     return event
 

@@ -123,7 +123,7 @@ class SinkRunner:
         for index, event in enumerate(record.events):
             if already and index in already:
                 continue
-            if event.sink:  # it stands in another sink's topic as the same object; attempts and delivery id are ours
+            if event.sink or event.trace:  # other sinks have the same object; attempts, delivery id, trace are ours
                 error, event = event.error, event.output(event.columns, event.rule, event.index)
                 event.error = error
             event.sink = name
@@ -214,6 +214,7 @@ class SinkRunner:
     async def _write(self, items: list[Item]) -> None:
         settled = bytearray(len(items))  # of this call: an item may be in another one before this one returns
         began = time.perf_counter()
+        traced = self._taps.attempts(self.name, items)
 
         def done(index: int, error: Exception | None, receipt: Receipt | None = None) -> None:
             if settled[index]:
@@ -222,6 +223,8 @@ class SinkRunner:
             settled[index] = 1
             if not index:  # one is measured for all that began with it: counting must cost an event next to nothing
                 self._measure(items[0], began, len(items), error, receipt)
+            if traced is not None:
+                traced.ended(index, error, receipt)
             self._settle(items[index], error, began)
 
         outcome: Exception | None = None
@@ -347,6 +350,7 @@ class SinkRunner:
 
     def _given_up(self, item: Item, failure: Failure) -> None:
         self._handing -= 1
+        self._taps.gave_up(self.name, item.event, "failed", failure.reason)
         self.tally.failed(item.event, item.tries, failure, self._rules)
         self._lanes.release(item)
         self._ahead.settled(item)
@@ -366,6 +370,7 @@ class SinkRunner:
         item.state = SETTLED
         if out_of_lanes:
             self._lanes.release(item)
+        self._taps.gave_up(self.name, item.event, "dropped", reason)
         self.tally.dropped(item.event, item.tries, reason, self._rules)
         self._ahead.settled(item)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from headrace.components import Source, Transform
@@ -311,8 +312,12 @@ class SourcePump:
             return
         counters["pending"] += len(kept)
         self._idle.clear()
+        tracer = self._stage.taps.tracer
+        spans = tracer.received(name, kept) if tracer else ()
         future = self._topic.send(kept)
         future.add_done_callback(lambda f: self._sent(f, len(kept), ack))
+        if tracer and spans:
+            future.add_done_callback(partial(tracer.appended, spans))
 
     def _refuse(self, large: Sequence[Event], kept: Sequence[Event]) -> Sequence[Event]:
         refused = [event for event in large if event in kept]

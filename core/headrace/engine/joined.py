@@ -118,16 +118,21 @@ class JoinedRunner(SinkRunner):
     async def _write_joined(self, request: _Request) -> None:
         items = request.heads + request.behind
         began = time.perf_counter()
+        traced = self._taps.attempts(self.name, items)
         try:
             receipt = await self.sink.write_joined(
                 [item.event for item in items], request.pieces, request.common, self._options.batch.as_
             )
         except Exception as exc:  # noqa: BLE001 - a sink may raise anything
             self._measure(items[0], began, len(items), exc)
+            if traced is not None:
+                traced.all_ended(exc)
             self._refused(request, exc, began)
             self._schedule()
         else:
             self._measure(items[0], began, len(items), None, receipt)
+            if traced is not None:
+                traced.all_ended(None, receipt)
             for item in request.behind:
                 self._settle(item, None, began, release=False)
             for head in request.heads:

@@ -123,13 +123,15 @@ class Parts:
         return tally
 
     def runner(self, spec: SinkSpec, sink: Sink[Any], topic: Topic) -> SinkRunner:
-        options = spec.options
+        options, taps = spec.options, self._pipeline.taps
         tally, quiet = self.tally(spec.name, topic, sink.ctx.metrics), Quiet(sink.ctx.log)
         kind = JoinedRunner if options.batch.size > 1 and isinstance(sink, JoiningSink) else SinkRunner
-        runner = kind(spec, sink, tally, self.rules, self._outlet(spec, quiet), self._pipeline.taps)
+        runner = kind(spec, sink, tally, self.rules, self._outlet(spec, quiet), taps)
 
         def dropped(n: int, events: Sequence[Event]) -> None:
             tally.dropped_unread(n, events, self.rules, oldest=options.buffer.when_full == "drop_oldest")
+            for event in events if taps.tracer else ():
+                taps.gave_up(spec.name, event, "dropped", "queue_full")
             quiet.warning("queue_full", f"{n} events dropped: the buffer is full ({options.buffer.when_full})")
 
         topic.on_dropped = dropped

@@ -99,6 +99,10 @@ class Pipeline:
             DEAD_LETTERS, TopicOptions(max_bytes=options.dead_letter_bytes, when_full="drop_oldest", consumed=False)
         )
         self.dead_letters = DeadLetters(letters, self.log.getChild("dead_letters"))
+        if self.spec.tracing:
+            from headrace.engine.tracing import Tracer  # it needs packages that few have
+
+            self.taps.tracer = Tracer(self.spec.tracing, self.spec.name)
         self.started = True
         nothing = dataclasses.replace(self.spec, sources={}, connectors={}, inline_connectors={}, rules={}, sinks={})
         change = Change(self, nothing, self.spec)
@@ -220,6 +224,8 @@ class Pipeline:
         components: list[Component[Any]] = [*(r.sink for r in self.sinks.values()), *self.connectors.values()]
         for component in components:
             await close(component)
+        if self.taps.tracer:
+            await asyncio.to_thread(self.taps.tracer.close)
         self.status.set("stopped")
         for raised in self.registry.notify_stopped(self._info(), error):
             self.log.error("a plugin's pipeline_stopped failed: %r", raised)

@@ -10,7 +10,7 @@ from headrace.config.model import ConnectorSpec, PipelineSpec, SinkSpec
 
 __all__ = ["Changes", "Plan", "connection", "connectors_of", "why_idle"]
 
-FIXED = ("name", "stream", "api", "plugins", "state_dir")
+FIXED = ("name", "stream", "api", "tracing", "plugins", "state_dir")
 """What only a restart changes."""
 
 

@@ -8,6 +8,7 @@ match cost nothing per event; their counters are made up when somebody reads the
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -57,13 +58,16 @@ class Rule:
         self.refused = tuple(refused)
         self.chosen = 0
 
-    def process(self, events: Sequence[Event], first: int = 0) -> list[tuple[int, Event]]:
+    def process(
+        self, events: Sequence[Event], first: int = 0, failed: dict[int, Exception] | None = None
+    ) -> list[tuple[int, Event]]:
         """The rule's outputs, each with the index of its parent in ``events``. Counts; never raises.
 
-        ``first``: the transform to begin with. Behind the last one, the events are the rows.
+        ``first``: the transform to begin with. Behind the last one, the events are the rows. ``failed`` is given what
+        was raised, by the index of the event.
         """
         total = len(events)
-        failed: dict[int, Exception] = {}
+        failed = {} if failed is None else failed
         if first == len(self.transforms):
             outputs, passed = self._outputs(events, range(total), [(i, e.columns) for i, e in enumerate(events)])
         else:
@@ -355,9 +359,15 @@ class RuleSet:
         return {sink: _in_order(parts) for sink, parts in found.items()}
 
     def _outputs(self, rule: Rule, events: Sequence[Event]) -> list[tuple[int, Event]]:
-        outputs = rule.process(events)
-        if outputs and self._taps.looking:
-            self._taps.see(f"rule:{rule.name}", [event for _, event in outputs])
+        taps = self._taps
+        if taps.tracer is None:
+            outputs = rule.process(events)
+        else:
+            began, failed = time.time_ns(), dict[int, Exception]()
+            outputs = rule.process(events, failed=failed)
+            taps.tracer.ruled(rule.name, events, outputs, failed, began)
+        if outputs and taps.looking:
+            taps.see(f"rule:{rule.name}", [event for _, event in outputs])
         return outputs
 
 

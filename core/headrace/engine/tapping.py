@@ -115,6 +115,8 @@ class Tap:
 def _shown(event: Event) -> dict[str, Any]:
     """An event for people: nothing of it is long, and nothing secret."""
     told = {"id": event.id, "source": event.source, "rule": event.rule, "key": event.key, "at": event.timestamp}
+    if event.trace:
+        told["trace"] = event.trace
     return {**told, "columns": _masked(dict(event.columns))}
 
 

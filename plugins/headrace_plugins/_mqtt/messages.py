@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace import Event, new_id
+from headrace import Event, new_id, traceparent
 from headrace_plugins._mqtt.properties import pub_props
 
 __all__ = ["COLUMNS", "message", "message_base"]
@@ -40,6 +40,9 @@ def message(
     columns["qos"] = header >> 1 & 3
     columns["flags"] = _FLAGS[header & 9]
     columns["publish_received_at"] = columns["timestamp"] = now
+    event = Event(columns, id, key, now)  # by position: half the time of by name
     if found:
-        columns["pub_props"] = pub_props(found)
-    return Event(columns, id, key, now)  # by position: half the time of by name
+        columns["pub_props"] = properties = pub_props(found)
+        if "User-Property" in properties:
+            event.trace = traceparent(properties["User-Property"].get("traceparent"))
+    return event

@@ -77,6 +77,7 @@ class RequestTemplate:
         fixed, self._varying, self._named = self._fields(url, connector, sink, _CONTENT_TYPES[form])
         self._start = b"%b " % sink.method.encode(), b" HTTP/1.1\r\n%b" % fixed
         taken = {name.lower() for name in (*connector.headers, *sink.headers)}
+        self._traced = "traceparent" not in taken
         self.id_field = b"" if sink.id_header.lower() in taken else sink.id_header.encode()
         self._compile_body = compile_body(sink.body, missing=sink.missing)
         target = self._target.constant
@@ -159,10 +160,12 @@ class RequestTemplate:
         """The body, not compressed."""
         return self._compile_body(event)
 
-    def message(self, head: bytes, id: str, body: bytes) -> bytes:
-        """A whole request."""
+    def message(self, head: bytes, id: str, body: bytes, trace: str = "") -> bytes:
+        """A whole request. ``trace``: its place in a distributed trace."""
         if self.id_field:
             head = b"%b%b: %b\r\n" % (head, self.id_field, id.encode())
+        if trace and self._traced:
+            head = b"%btraceparent: %b\r\n" % (head, trace.encode())
         if not self.has_body:
             return (self._late_fields(head, id, b"") if self._late else head) + self._end
         if len(body) > self._max_body:
@@ -184,7 +187,7 @@ class RequestTemplate:
     def render(self, event: Event) -> bytes:
         """The whole request for one event."""
         id = event.delivery_id if self.id_field or self._signer else ""
-        return self.message(self.head(event), id, self._compile_body(event) if self.has_body else b"")
+        return self.message(self.head(event), id, self._compile_body(event) if self.has_body else b"", event.trace)
 
 
 def _line(name: bytes, value: bytes) -> bytes:

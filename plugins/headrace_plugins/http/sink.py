@@ -90,7 +90,7 @@ class HttpSink(JoiningSink[HttpSinkConfig]):
             raise _invalid(exc) from exc
 
     async def write_joined(self, batch: Batch, pieces: Sequence[bytes], common: Hashable, form: Form) -> Receipt | None:
-        """The delivery id of such a request is a hash of those of its events."""
+        """The delivery id of such a request is a hash of those of its events; its trace is the first that one has."""
         outcome: list[tuple[Exception | None, Receipt | None]] = []
 
         def done(_: int, error: Exception | None, receipt: Receipt | None = None) -> None:
@@ -98,8 +98,9 @@ class HttpSink(JoiningSink[HttpSinkConfig]):
 
         if isinstance(common, bytes):
             template = self._joined[form]
-            joint = _Joint(common, _joint_id(batch), join_bodies(pieces, form), batch[0].key)
-            await self._deliver([joint], lambda part: template.message(part.head, part.id, part.body), done)
+            trace = next((event.trace for event in batch if event.trace), "")
+            joint = _Joint(common, _joint_id(batch), join_bodies(pieces, form), batch[0].key, trace)
+            await self._deliver([joint], lambda part: template.message(part.head, part.id, part.body, part.trace), done)
         else:
             await self._deliver(batch, self._request.render, done)
         error, receipt = outcome[0]
@@ -209,6 +210,7 @@ class _Joint(NamedTuple):
     id: str
     body: bytes
     key: str
+    trace: str
 
 
 def _invalid(exc: Exception) -> DeliveryError:

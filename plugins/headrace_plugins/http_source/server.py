@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from headrace import Event, NotConnected, new_id, now_ms
+from headrace import Event, NotConnected, new_id, now_ms, traceparent
 from headrace.addresses import split_address
 from headrace.users import Users
 from headrace_plugins.http_source.bodies import format_of, payloads
@@ -151,12 +151,14 @@ class Server:
             raise Refusal(400, str(error), "invalid") from None
         base = self._common(request, topic, username)
         key = base.get("clientid") or topic
+        trace = traceparent(request.headers.get("traceparent"))
         now = now_ms()
         events = []
         for payload in found:
             id = new_id()
             columns = {**base, "id": id, "payload": payload, "publish_received_at": now, "timestamp": now}
             events.append(Event(columns, id, key, now))
+            events[-1].trace = trace
         return events
 
     def _common(self, request: web.Request, topic: str, username: str | None) -> dict[str, Any]:
