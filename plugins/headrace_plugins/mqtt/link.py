@@ -182,8 +182,8 @@ class Link:
         return self._client.subscribe([(filter, options) for filter in filters], properties=properties)
 
     def ask(self, filter: str) -> None:
-        """Subscribe to something we can do without: whatever the broker says to it is right."""
-        self._send_subscribe([filter], 0, False)
+        """Subscribe to something we can do without, for what it is now: whatever the broker says to it is right."""
+        self._client.subscribe((filter, SubscribeOptions(0, retainHandling=0)) if self._client.v5 else (filter, 0))
         self._watch()
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from headrace_plugins._mqtt.intake import Intake
 from headrace_plugins._mqtt.messages import COLUMNS, message, message_base
 from headrace_plugins.mqtt.clientid import ClientId, parse_mapping
 from headrace_plugins.mqtt.config import MqttConfig
+from headrace_plugins.mqtt.dropped import Dropped
 from headrace_plugins.mqtt.events import Derived, adapter_of
 from headrace_plugins.mqtt.rivals import Rivals
 from headrace_plugins.mqtt.subscriptions import (
@@ -138,7 +139,7 @@ class Mqtt(Source[MqttConfig]):
         self._remembered = Remembered(path, f"{config.url} {self._client_id}")
         self._watch = config.watch_dropped
         self._watched_at = float("-inf")
-        self._dropped: int | None = None
+        self._dropped = Dropped(path and path.with_suffix(".dropped"), config.url)
         from headrace_plugins.mqtt import client
 
         self._client: type[PahoClient] = client.BulkClient
@@ -293,7 +294,6 @@ class Mqtt(Source[MqttConfig]):
         if any(matches(filter, DROPPED) for filter in self._filters):
             return  # then it is an event like any other
         link.on_dropped = self._count_dropped
-        self._dropped = None
         if self._watch:
             self._watched_at = time.monotonic()
             link.ask(DROPPED)
@@ -302,9 +302,7 @@ class Mqtt(Source[MqttConfig]):
         """Mosquitto tells how many messages it has dropped since its start, of all its clients."""
         if not payload.isdigit():
             return
-        before, self._dropped = self._dropped, int(payload)
-        if before is not None and self._dropped > before:
-            n = self._dropped - before
+        if n := self._dropped.grown(int(payload)):
             self.ctx.metrics.add("broker.dropped", n)
             text = f"the broker dropped {n} messages for one or more of its clients: see max_queued_messages"
             self.log.warning("%s: %s", self.config.url, text)

@@ -130,12 +130,26 @@ async def test_what_a_full_queue_drops_at_the_broker_is_seen(mosquitto, subscrib
     broker = await mosquitto("max_queued_messages 10\nmax_inflight_messages 5\nsys_interval 1")
     reader = await subscribe(broker, receive_maximum=5)
     reader.start(settle=False)
-    await reader.until(lambda: reader.source._dropped == 0)
+    await reader.until(lambda: reader.source._dropped.last == 0)
     await publish(broker, 50)
     await reader.until(lambda: reader.source.ctx.metrics["broker.dropped"])
     assert reader.source.ctx.metrics["broker.dropped"] == 50 - 15
     assert "dropped 35 messages" in reader.source.ctx.status.last_error
     assert not [event for event in reader.events if event["topic"].startswith("$SYS")]
+
+
+async def test_what_the_broker_drops_while_we_are_away_is_told_when_we_are_back(
+    mosquitto, subscribe, publish, tmp_path
+):
+    broker = await mosquitto("max_queued_messages 10\nsys_interval 1")
+    before = await subscribe(broker, state_dir=tmp_path)
+    before.start()
+    await before.until(lambda: before.source._dropped.last == 0)
+    await before.close()
+    await publish(broker, 50)
+    after = await subscribe(broker, state_dir=tmp_path)
+    after.start()
+    await after.until(lambda: after.source.ctx.metrics["broker.dropped"] == 40)
 
 
 async def test_a_rule_may_read_the_counter_itself(mosquitto, subscribe):
