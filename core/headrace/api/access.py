@@ -92,9 +92,14 @@ class Access:
             if changes and who.role != "admin" and not _looks(path):
                 self._tell(request, who.name, "refused: not an admin")
                 raise Refused("FORBIDDEN", f"{who.name} may look, and only an admin may change things", 403)
-        response = await handler(request)
-        if changes and path not in LOOKING:
-            self._tell(request, _WHO.get().name, str(response.status))
+        if not changes or _looks(path):
+            return await handler(request)
+        outcome = "not done"
+        try:
+            response = await handler(request)
+            outcome = str(response.status)
+        finally:
+            self._tell(request, _WHO.get().name, outcome)
         return response
 
     async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
