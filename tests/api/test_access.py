@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from base64 import b64encode
@@ -187,3 +188,32 @@ def test_who_can_be_reached_from_elsewhere_wants_to_know_who_it_is(tmp_path: Pat
     config = tmp_path / "plant.yaml"
     config.write_text(PLANT.replace("MQTT", "1883") + 'api: {listen: "0.0.0.0:8080"}\n')
     assert "can be reached from other machines: give `users` or `tokens`" in str(check([config]).problems[0])
+
+
+def test_whoever_tries_to_change_something_is_in_the_log_and_whoever_looks_is_not(open_: Dashboard) -> None:
+    assert open_.call("DELETE", "sinks/out")[0] == 400
+    assert open_.call("POST", "rules/all/explain", {"context": {"topic": "t/1"}})[0] in (200, 404)
+    assert open_.call("PUT", "sinks/out/enable/true")[0] == 200
+    wait_for(lambda: any("PUT /api/v1/sinks/out/enable/true by local" in line for line in open_.log))
+    told = [line.partition("api.audit: ")[2] for line in open_.log if "api.audit" in line]
+    assert any(line.startswith("DELETE /api/v1/sinks/out by local") and "not done" in line for line in told)
+    assert not any("explain" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ('{"name": "x"', {}),
+        ('{"name": "x", "type": "console", "a": ' + "[" * 900 + "]" * 900 + "}", {}),
+        ("[" * 100_000, {}),
+        ('{"name": "x"}', {"Content-Type": "application/json; charset=none-of-this"}),
+        ("no gzip", {"Content-Encoding": "gzip"}),
+    ],
+    ids=["half", "deep", "deeper", "charset", "encoding"],
+)
+def test_whatever_a_body_is_the_answer_says_what_is_wrong(open_: Dashboard, body: str, headers: dict[str, str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", open_.port, timeout=10)
+    connection.request("POST", "/api/v1/sinks", body, {"Content-Type": "application/json", **headers})
+    with contextlib.closing(connection), connection.getresponse() as answer:
+        refused = json.loads(answer.read())
+        assert (answer.status, refused["code"], bool(refused["message"])) == (400, "BAD_REQUEST", True)

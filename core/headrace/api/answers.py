@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,6 +55,10 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         return Refused("BAD_REQUEST", told, problems=found).response()
     except HeadraceError as exc:
         return Refused("BAD_REQUEST", str(exc)).response()
+    except RecursionError:
+        return Refused("BAD_REQUEST", "the body is nested too deep").response()
+    except web.RequestPayloadError:
+        return Refused("BAD_REQUEST", "the body is not what Content-Encoding says").response()
     except web.HTTPException as exc:
         if "/api/" not in request.path or exc.status < 400:
             raise
@@ -72,7 +77,7 @@ async def body(request: web.Request) -> Any:
         raise Refused("UNSUPPORTED_MEDIA_TYPE", "send JSON, and say Content-Type: application/json", 415)
     raw = await request.read()
     try:
-        return await request.json() if raw else None
+        return json.loads(raw) if raw else None
     except ValueError as exc:
         raise Refused("BAD_REQUEST", f"this is not JSON: {exc}") from exc
 
