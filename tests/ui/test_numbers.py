@@ -90,6 +90,7 @@ def test_a_part_that_fails_is_not_shown_as_one_that_is_well(page: Any, dashboard
     goto(page, dashboard, "sinks")
     page.locator("tr[data-name=alarm]").get_by_text("running, with errors").wait_for()
     goto(page, dashboard, "overview")
+    page.get_by_role("status").get_by_text("Events flow, with errors").wait_for()
     page.get_by_role("link", name="Dead letters").get_by_text("held").wait_for()
 
 

@@ -122,6 +122,8 @@ def test_pages_fit_a_phone(browser: Any, dashboard: Dashboard) -> None:
             goto(page, dashboard, place)
             width = page.evaluate("() => document.documentElement.scrollWidth")
             assert width <= 360, f"{place} is {width} wide"
+            current = page.locator("nav [aria-current]").bounding_box()
+            assert 0 <= current["x"] <= 360 - current["width"], f"{place} is not seen among the pages"
 
 
 def test_the_keyboard_reaches_the_content_and_the_tabs(page: Any, dashboard: Dashboard) -> None:

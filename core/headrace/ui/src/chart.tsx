@@ -32,7 +32,7 @@ export function Chart({ at, shown, lines, label }: { at: number[]; shown: number
           cursor: { y: false },
           scales: { x: { range: (_, __, max) => [max - shown, max] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
           series: [
-            { label: "at", value: (_: uPlot, at: number | null) => (at === null ? "the end" : clock(at, true)) },
+            { label: "time", value: (_: uPlot, at: number | null) => (at === null ? "now" : clock(at, true)) },
             ...lines.map((each) => ({
               label: each.label,
               stroke: css(each.colour),

@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
 import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { status, trouble } from "./live";
 import { signedOut } from "./api";
 import { Icon } from "./icons";
@@ -89,21 +90,38 @@ function View(): JSX.Element {
   }
 }
 
+function Pages({ page }: { page: string }): JSX.Element {
+  const list = useRef<HTMLUListElement>(null);
+  const held = status.value?.stream.dead_letters["held"] ?? 0;
+  useEffect(() => {
+    // on a phone they are in one row, which is longer than the phone is wide
+    const current = list.current?.querySelector<HTMLElement>("[aria-current]");
+    if (list.current && current) list.current.scrollLeft = current.offsetLeft - (list.current.clientWidth - current.offsetWidth) / 2;
+  }, [page]);
+  return (
+    <ul ref={list}>
+      {NAV.map(([key, label]) => (
+        <li key={key}>
+          <a href={href(key)} aria-current={page === key ? "page" : undefined}>
+            <Icon of={key} />{label}
+            {key === "dead" && held > 0 && <span class="badge" title={DERIVED.held}>{number(held)}<span class="hidden"> held</span></span>}
+          </a>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 function App(): JSX.Element {
   if (signedOut.value) return <SignIn />;
   const { page } = route.value;
   const now = status.value;
-  const held = now?.stream.dead_letters["held"] ?? 0;
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the content</a>
       <nav aria-label="Pages">
         <a class="brand" href={href("overview")}><img src="./icon.svg" alt="" width="28" height="28" /> headrace</a>
-        <ul>
-          {NAV.map(([key, label]) => (
-            <li key={key}><a href={href(key)} aria-current={page === key ? "page" : undefined}><Icon of={key} />{label}{key === "dead" && held > 0 && <span class="badge" title={DERIVED.held}>{number(held)}<span class="hidden"> held</span></span>}</a></li>
-          ))}
-        </ul>
+        <Pages page={page} />
         <footer>
           {now && <p class="where" title={now.reason || undefined}><span class={`dot ${now.state}`} aria-hidden="true" /> {now.name}: {now.state}</p>}
           {me.value && !me.value.open && <p class="who">{me.value.name} ({me.value.role}) <Act class="quiet" run={signOut}>Sign out</Act></p>}

@@ -72,6 +72,7 @@ function Looked({ node }: { node: Node }): JSX.Element {
 /** How much a sink holds up what comes before it. */
 type Pressure = "" | "slow" | "blocked";
 const MUCH = 0.8;
+const LITTLE = 0.01; // what is just under way is not worth a bar
 
 /** Of its buffer, how much is used; from 0 to 1. */
 function filled({ kind, name, part }: Node): number {
@@ -151,7 +152,7 @@ function Box({ node }: { node: Node }): JSX.Element {
       <rect class="state" x={node.x} y={node.y} width="5" height={HEIGHT} rx="2.5" role="img" aria-label={`${kind.slice(0, -1)}, ${state}:`} />
       <text class="name" x={node.x + 16} y={node.y + 26}>{shown}</text>
       <text class="count" x={node.x + 16} y={node.y + 46}>{told}</text>
-      {full > 0 && (
+      {(full >= LITTLE || (full > 0 && pressed)) && (
         <g class="buffer">
           <title>{`${Math.ceil(full * 100)} % of the buffer is used: ${size(part.counters["queuing_bytes"] ?? 0)}`}</title>
           <rect class="room" x={node.x + 16} y={node.y + HEIGHT - 10} width={WIDTH - 32} height="4" rx="2" />

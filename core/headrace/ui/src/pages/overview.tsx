@@ -3,7 +3,7 @@ import { Cells, Heads } from "../columns";
 import { List, type Somewhere } from "../errors";
 import { status, total, totalRate } from "../live";
 import { DERIVED } from "../meanings";
-import { Ago, Card, Chip, Empty, Page, number, perSecond, size } from "../parts";
+import { Ago, Card, Chip, Empty, Page, ails, number, perSecond, size } from "../parts";
 import { Rates } from "../past";
 import { href } from "../route";
 import type { PartKind, Status } from "../types";
@@ -35,10 +35,15 @@ export function Overview(): JSX.Element {
 
 function Verdict({ now }: { now: Status }): JSX.Element {
   const refused = now.config?.error;
+  const failing = KINDS.flatMap((kind) => Object.entries(now[kind]).filter(([, part]) => ails(part)).map(([name]) => ({ kind, name })));
   const missing = KINDS.filter((kind) => Object.keys(now[kind]).length === 0);
   return (
     <>
-      {now.state === "running" ? (
+      {now.state === "running" && failing.length > 0 ? (
+        <div class="verdict warn" role="status">
+          <span aria-hidden="true">!</span> <strong>Events flow, with errors</strong> in {failing.map(({ kind, name }, index) => <span key={kind + name}>{index > 0 && ", "}{kind.slice(0, -1)} <a href={href(kind, name)}>{name}</a></span>)}. They are below.
+        </div>
+      ) : now.state === "running" ? (
         <div class="verdict good" role="status">
           <span aria-hidden="true">✓</span> <strong>All is well.</strong> {missing.length > 0 ? `Nothing flows yet: there is no ${missing.map((kind) => kind.slice(0, -1)).join(" and no ")}.` : `Events flow from ${counted(now, "sources")} through ${counted(now, "rules")} to ${counted(now, "sinks")}.`}
         </div>
