@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from headrace.events import Event
@@ -85,13 +85,18 @@ class Ahead:
         self.events += taken.left
         self.bytes += taken.size
 
-    def settled(self, item: Item) -> None:
-        """The event is settled for good: tell the stream, move the window."""
-        taken = item.taken
-        taken.record.settle(item.index)
-        taken.left -= 1
-        if taken.left:
-            return
+    def settled(self, items: Iterable[Item]) -> None:
+        """These events are settled for good: tell the stream, move the window."""
+        parts: dict[Taken, list[int]] = {}
+        for item in items:
+            part = parts.get(item.taken)
+            if part is None:
+                parts[item.taken] = [item.index]
+            else:
+                part.append(item.index)
+        for taken, indexes in parts.items():
+            taken.record.settle(*indexes)
+            taken.left -= len(indexes)
         window = self.window
         while window and not window[0].left:
             first = window.popleft()

@@ -109,7 +109,7 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("no_collector")
 def test_what_is_settled_is_freed_at_once() -> None:
     class Record:
-        def settle(self, index: int) -> None:
+        def settle(self, *indexes: int) -> None:
             """The stream's part."""
 
     class Seen(Event):
@@ -120,9 +120,9 @@ def test_what_is_settled_is_freed_at_once() -> None:
     taken.items, taken.left = list(items), 2
     events = [weakref.ref(item.event) for item in items]
     ahead.add(taken)
-    ahead.settled(items[0])
+    ahead.settled(items[:1])
     assert ahead.events == 2  # the record is not through
-    ahead.settled(items[1])
+    ahead.settled(items[1:])
     assert ahead.events == ahead.bytes == 0
     del taken, items
     assert [event() for event in events] == [None, None]

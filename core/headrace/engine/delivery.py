@@ -15,9 +15,10 @@ from headrace.components import Receipt, Sink
 from headrace.config.model import SinkSpec
 from headrace.engine.dead_letters import Outlet
 from headrace.engine.flow import Flow
+from headrace.engine.handing import HandOver
 from headrace.engine.journal import Journal
 from headrace.engine.opening import open_until_up
-from headrace.engine.retry import Failure, RetryPolicy, describe
+from headrace.engine.retry import Failure, RetryPolicy
 from headrace.engine.tally import RuleTally, SinkTally
 from headrace.engine.taps import Taps
 from headrace.errors import DeliveryError, NotConnected
@@ -49,7 +50,7 @@ class SinkRunner:
         self.status = sink.ctx.status
         self.log = sink.ctx.log
         self._rules = rules
-        self._outlet = outlet
+        self._handing = HandOver(outlet, self.log, self._given_up)
         self._taps = taps if taps is not None else Taps()
         self._options = options
         self._policy = RetryPolicy(options.retry)
@@ -61,12 +62,12 @@ class SinkRunner:
         self._loop = asyncio.get_running_loop()
         self._open = False
         self._ending = False
-        self._handing = 0  # events given up that are not safe yet
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._writing = 0  # events inside write() now
         self._ahead = Ahead()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._delivered: list[Item] = []  # in this turn of the loop
         self._successes = 0
         if self._ttl:
             self._loop.call_later(0.1, self._sweep)
@@ -94,13 +95,14 @@ class SinkRunner:
         """End all attempts, after ``drain`` seconds at most; what is unsettled stays in the stream."""
         self._ending, self._ttl = True, 0
         deadline = self._loop.time() + drain
-        while (self._writing or self._handing) and self._loop.time() < deadline:  # noqa: ASYNC110 - rare and short
+        while (self._writing or self._handing.waiting) and self._loop.time() < deadline:  # noqa: ASYNC110 - rare and short
             await asyncio.sleep(0.005)
         if self._timer:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._settle_delivered()
 
     def retire(self) -> None:
         """After ``stop``, another takes over what is unsettled: what is said of it here counts no more."""
@@ -154,6 +156,7 @@ class SinkRunner:
 
     def _pump(self) -> None:
         self._scheduled = False
+        self._settle_delivered()
         if not self._open or self._ending:
             return
         room, wait = self._flow.room(self._writing, self._loop.time())
@@ -225,7 +228,11 @@ class SinkRunner:
                 self._measure(items[0], began, len(items), error, receipt)
             if traced is not None:
                 traced.ended(index, error, receipt)
-            self._settle(items[index], error, began)
+            if error is None:
+                self._delivered.append(items[index])
+                self._schedule()
+            else:
+                self._settle_failed(items[index], error, began)
 
         outcome: Exception | None = None
         try:
@@ -246,25 +253,42 @@ class SinkRunner:
 
     # -- settling ------------------------------------------------------------------------------------------------
 
-    def _settle(self, item: Item, error: Exception | None, began: float, release: bool = True) -> None:
-        self._writing -= 1
-        if error is None:
-            self._successes += 1
-            if self._flow.hindered and self._flow.succeeded() and self.status.set("running"):
-                self.log.info("the peer is back")
-            late = self._ttl and item.given_at < now_ms() - self._ttl
-            self.tally.delivered(item.event, item.tries, bool(late), self._rules)
-            if item.passes is not None:
+    def _settle_delivered(self) -> None:
+        """Many at once: what is done here for each event costs as much as sending it."""
+        items, self._delivered = self._delivered, []
+        if items:
+            self._succeeded(items)
+
+    def _succeeded(self, items: list[Item], release: bool = True) -> None:
+        """Settle these. ``release`` False: they came along with the heads of their lanes."""
+        self._writing -= len(items)
+        self._successes += len(items)
+        if self._flow.hindered:
+            for _ in items:
+                if self._flow.succeeded() and self.status.set("running"):
+                    self.log.info("the peer is back")
+        if self._ttl:
+            oldest = now_ms() - self._ttl
+            late = [item.event for item in items if item.given_at < oldest]
+            self.tally.delivered(late, self._rules, late=True)
+            self.tally.delivered([item.event for item in items if item.given_at >= oldest], self._rules)
+        else:
+            self.tally.delivered([item.event for item in items], self._rules)
+        for item in items:
+            item.state = SETTLED
+            if item.passes is not None:  # it was delivered in the place of its head, so that is to blame
                 head, item.passes = item.passes, None
-                self._finish(item, release=False)
                 assert head.last is not None
                 self._give_up(head, *head.last)
-            else:
-                self._finish(item, release)
-        else:
-            self._failed(item, self._erred(item, error, began), error)
-        if not self._scheduled:
-            self._schedule()
+            elif release:
+                self._lanes.release(item)
+        self._ahead.settled(items)
+
+    def _settle_failed(self, item: Item, error: Exception, began: float) -> None:
+        self._settle_delivered()  # whether others succeed says whose fault it is
+        self._writing -= 1
+        self._failed(item, self._erred(item, error, began), error)
+        self._schedule()
 
     def _erred(self, item: Item, error: Exception, began: float) -> Failure:
         """An attempt failed: count it, whatever becomes of its event."""
@@ -328,39 +352,14 @@ class SinkRunner:
     def _give_up(self, item: Item, failure: Failure, error: Exception) -> None:
         """The event goes to the outlet; its lane goes on when it is safe there, or a restart could change the order."""
         item.state = SETTLED
-        self._handing += 1
-        self._hand_over(item, failure, error)
-
-    def _hand_over(self, item: Item, failure: Failure, error: Exception) -> None:
-        safe = self._outlet(item, failure, error)
-        if safe is None:
-            self._given_up(item, failure)
-        else:
-            safe.add_done_callback(lambda future: self._handed_over(future, item, failure, error))
-
-    def _handed_over(self, future: asyncio.Future[None], item: Item, failure: Failure, error: Exception) -> None:
-        if future.cancelled():
-            return
-        problem = future.exception()
-        if problem is None:
-            self._given_up(item, failure)
-            return
-        self.log.error("cannot keep the dead letter of %s: %s; trying again", item.event.id, describe(problem))
-        self._loop.call_later(1.0, self._hand_over, item, failure, error)
+        self._handing.give(item, failure, error)
 
     def _given_up(self, item: Item, failure: Failure) -> None:
-        self._handing -= 1
         self._taps.gave_up(self.name, item.event, "failed", failure.reason)
         self.tally.failed(item.event, item.tries, failure, self._rules)
         self._lanes.release(item)
-        self._ahead.settled(item)
+        self._ahead.settled([item])
         self._schedule()
-
-    def _finish(self, item: Item, release: bool = True) -> None:
-        item.state = SETTLED
-        if release:
-            self._lanes.release(item)
-        self._ahead.settled(item)
 
     # -- dropping ------------------------------------------------------------------------------------------------
 
@@ -372,7 +371,7 @@ class SinkRunner:
             self._lanes.release(item)
         self._taps.gave_up(self.name, item.event, "dropped", reason)
         self.tally.dropped(item.event, item.tries, reason, self._rules)
-        self._ahead.settled(item)
+        self._ahead.settled([item])
 
     def _sweep(self) -> None:
         """Drop what became too old while it waited."""

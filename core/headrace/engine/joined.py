@@ -75,7 +75,7 @@ class JoinedRunner(SinkRunner):
             try:
                 piece = self.sink.piece(head.event, self._options.batch.as_)
             except Exception as exc:  # noqa: BLE001 - a sink may raise anything
-                self._settle(head, exc, time.perf_counter())
+                self._settle_failed(head, exc, time.perf_counter())
                 continue
             if head.alone:
                 request = _Request(piece.common)
@@ -133,10 +133,10 @@ class JoinedRunner(SinkRunner):
             self._measure(items[0], began, len(items), None, receipt)
             if traced is not None:
                 traced.all_ended(None, receipt)
-            for item in request.behind:
-                self._settle(item, None, began, release=False)
-            for head in request.heads:
-                self._settle(head, None, began)
+            if request.behind:
+                self._succeeded(request.behind, release=False)
+            self._succeeded(request.heads)
+            self._schedule()
 
     def _refused(self, request: _Request, error: Exception, began: float) -> None:
         failure = self._policy.classify(error)
@@ -154,4 +154,4 @@ class JoinedRunner(SinkRunner):
                 self._writing -= 1
                 self._lanes.again(head)
             else:
-                self._settle(head, error, began)
+                self._settle_failed(head, error, began)

@@ -180,20 +180,26 @@ class SinkTally(Watched):
         if delivered:
             self.end_to_end.add(max(time.time() - event.timestamp / 1000, 0.0), n)
 
-    def delivered(self, event: Event, tries: int, late: bool, rules: Mapping[str, RuleTally]) -> None:
-        counters = self.metrics.counters
-        counters["late_reply" if late else "success"] += 1
-        if tries > 1 and not late:
-            counters["retried"] += 1
-            counters["retried.success"] += 1
-        self.inflight -= 1
-        if event.error is None and (rule := rules.get(event.rule)):
-            counters = rule.metrics.counters
-            if late:
-                counters["actions.failed"] += 1
-                counters["actions.failed.unknown"] += 1
-            else:
-                counters["actions.success"] += 1
+    def delivered(self, events: Sequence[Event], rules: Mapping[str, RuleTally], *, late: bool = False) -> None:
+        counters, by_rule, retried = self.metrics.counters, dict[str, int](), 0
+        for event in events:
+            if event.attempt > 1:
+                retried += 1
+            if event.error is None:
+                by_rule[event.rule] = by_rule.get(event.rule, 0) + 1
+        self.inflight -= len(events)
+        counters["late_reply" if late else "success"] += len(events)
+        if retried and not late:
+            counters["retried"] += retried
+            counters["retried.success"] += retried
+        for name, n in by_rule.items():
+            if rule := rules.get(name):
+                counters = rule.metrics.counters
+                if late:
+                    counters["actions.failed"] += n
+                    counters["actions.failed.unknown"] += n
+                else:
+                    counters["actions.success"] += n
 
     def failed(self, event: Event, tries: int, failure: Failure, rules: Mapping[str, RuleTally]) -> None:
         counters = self.metrics.counters

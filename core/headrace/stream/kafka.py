@@ -112,12 +112,13 @@ class KafkaRecord(Record):
         self._left = len(events)
         self._once = bytearray(len(events))
 
-    def settle(self, index: int) -> None:
-        if self._once[index] or not self._left:
-            self._topic.kafka.logger.error("%s: an event is settled already", self._topic.full_name)
-            return
-        self._once[index] = 1
-        self._settle(1)
+    def settle(self, *indexes: int) -> None:
+        for index in indexes:
+            if self._once[index] or not self._left:
+                self._topic.kafka.logger.error("%s: an event is settled already", self._topic.full_name)
+            else:
+                self._once[index] = 1
+                self._settle(1)
 
     def settle_all(self) -> None:
         self._settle(self._left)

@@ -44,16 +44,25 @@ class LogRecord(Record):
         self._once = bytearray(unread.number)  # which were settled here
         self.left = unread.left
 
-    def settle(self, index: int) -> None:
-        topic = self._topic
+    def settle(self, *indexes: int) -> None:
+        topic, once = self._topic, self._once
         if self._epoch != topic.epoch:
             return
-        if self._once[index] or not self.left:
-            topic.log.logger.error("%s: event %d is settled already", topic.name, self.offset + index)
-            return
-        self._once[index] = 1
-        offset = self.offset + index
-        topic.settle(offset, offset + 1, self._take(1))
+        start = end = 0  # neighbours go as one range
+        for index in indexes if len(indexes) == 1 else sorted(indexes):
+            if once[index] or self.left == end - start:
+                topic.log.logger.error("%s: event %d is settled already", topic.name, self.offset + index)
+                continue
+            if index != end:
+                self._settle_range(start, end)
+                start = index
+            once[index] = 1
+            end = index + 1
+        self._settle_range(start, end)
+
+    def _settle_range(self, start: int, end: int) -> None:
+        if start < end:
+            self._topic.settle(self.offset + start, self.offset + end, self._take(end - start))
 
     def settle_all(self) -> None:
         topic = self._topic

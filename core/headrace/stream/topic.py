@@ -74,8 +74,8 @@ class Record(ABC):
         self.size = size
 
     @abstractmethod
-    def settle(self, index: int) -> None:
-        """This event needs nothing more. Once for each index not in ``settled``; once more is logged and is nothing."""
+    def settle(self, *indexes: int) -> None:
+        """These events need nothing more. Once for each index not in ``settled``; once more is logged, and nothing."""
 
     @abstractmethod
     def settle_all(self) -> None:

@@ -28,10 +28,11 @@ class HandRecord:
         self.size = 100 * len(events)
         self.done: list[int] = []
 
-    def settle(self, index: int) -> None:
-        assert index not in self.done, "settled twice"
-        assert index not in self.settled
-        self.done.append(index)
+    def settle(self, *indexes: int) -> None:
+        for index in indexes:
+            assert index not in self.done, "settled twice"
+            assert index not in self.settled
+            self.done.append(index)
 
     def settle_all(self) -> None:
         for i in range(len(self.events)):

@@ -70,8 +70,8 @@ class Record:
         self.closed = False
         self._done = done
 
-    def settle(self, index: int) -> None:
-        if not self.closed:
+    def settle(self, *indexes: int) -> None:
+        for index in indexes if not self.closed else ():
             assert index not in self._done, "settled twice"
             self._done.add(index)
 

@@ -392,3 +392,20 @@ async def test_settling_twice_is_logged_and_counts_once(open_stream, make, colle
     second.settle(0)
     assert (topic.unsettled, topic.unsettled_bytes) == (0, 0)
     await until(lambda: topic.settled.low == 6)
+
+
+async def test_many_are_settled_at_once_in_any_order(open_topic, make, caplog):
+    topic = await open_topic(MemoryFiles())
+    topic.start_reading(lambda: None)
+    topic.send(make(*range(10)))
+    await turns()
+    (record,) = take(topic)
+    record.settle(7, 1, 3, 2, 0, 9, 1)
+    assert caplog.text.count("settled already") == 1
+    assert (topic.settled.low, topic.settled.ranges()) == (4, [(7, 8), (9, 10)])
+    assert topic.unsettled == 4
+    record.settle(8, 5, 4, 6)
+    assert (topic.settled.low, topic.unsettled, topic.unsettled_bytes) == (10, 0, 0)
+    record.settle(4, 5)
+    assert caplog.text.count("settled already") == 3
+    assert topic.unsettled == 0
