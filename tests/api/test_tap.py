@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -106,6 +107,14 @@ def test_what_is_not_looked_for_is_not_shown(plant: Dashboard) -> None:
         publish(plant, 5, topic="t/needle")
         assert [json.loads(next(topic.events())["columns"]["payload"])["n"] for _ in range(3)] == [3, 4, 5]
         assert [next(text.events())["columns"]["n"] for _ in range(2)] == [3, 5]
+
+
+def test_a_rare_text_is_found_where_much_passes(plant: Dashboard) -> None:
+    """A thousand pass a second, and fifty of them may be shown: it is searched before it is chosen."""
+    with tapped(plant, "node=rule:quick") as tap:
+        soon = next(tap.events())["columns"]["seq"] + 1000
+    with tapped(plant, f"node=rule:quick&text={quote(json.dumps({'seq': soon}, separators=(',', ':')))}") as tap:
+        assert next(tap.events())["columns"] == {"seq": soon}
 
 
 def test_secrets_are_starred_out(plant: Dashboard) -> None:
