@@ -59,15 +59,20 @@ class Document:
     def entries(self, section: str) -> Mapping[str, Any]:
         """The parts of a section."""
         found = self.tree.get(section)
-        return found if isinstance(found, Mapping) else {}
+        return {_name(key): value for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+    def _key(self, section: str, name: str) -> Any:
+        """As the tree has the name of a part."""
+        return next((key for key in self.tree[section] if _name(key) == name), name)
 
     def put(self, section: str, name: str, options: Mapping[str, Any]) -> None:
         """Make a part say this; every other part says what it said, also where anchors or ``<<`` share something."""
         before, wanted = self.text, {**_plain(self.tree)}
-        wanted[section] = {**(wanted.get(section) or {}), name: _plain(options)}
         old = self.entries(section).get(name)
         if self.tree.get(section) is None:
             self.tree[section] = CommentedMap()
+        name = self._key(section, name)
+        wanted[section] = {**(wanted.get(section) or {}), name: _plain(options)}
         if isinstance(old, CommentedMap):
             _change(old, options)
         else:
@@ -85,9 +90,14 @@ class Document:
 
     def take(self, section: str, name: str) -> None:
         """Remove a part, and its section if it was the last."""
-        _drop(self.tree[section], name)
+        _drop(self.tree[section], self._key(section, name))
         if not self.tree[section]:
             _drop(self.tree, section)
+
+
+def _name(key: object) -> str:
+    """The name that a key is: written without quotes, 1 and true are no texts to YAML, and names to us."""
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def _indent(text: str) -> int | None:
