@@ -180,9 +180,11 @@ class Pipeline:
     async def purge(self, topic: str) -> None:
         """Delete what a sink that is no more has left in the stream. StreamError if there is no such orphan."""
         async with self._changing:
-            if topic not in self.stream.orphans() or topic.removeprefix("sink.") in self.topics:
+            orphans = self.stream.orphans()
+            if topic not in orphans or topic.removeprefix("sink.") in self.topics:
                 raise StreamError(f"{topic}: no orphan of that name")
             await self.stream.purge(topic)
+            self.log.warning("%s: %d events purged, as was asked for", topic, orphans[topic][0])
             self.parts.sinks.pop(topic.removeprefix("sink."), None)
 
     def opens(self, connector: Connector[Any], opening: Any) -> None:

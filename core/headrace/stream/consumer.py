@@ -57,7 +57,8 @@ class Consumer:
         try:
             await asyncio.wait_for(self._topic.until_settled(), timeout)
         except TimeoutError:
-            self._log.info("%s: %d events handed over are not settled", self._topic.name, self._topic.held)
+            if self._topic.held:
+                self._log.info("%s: %d events handed over are not settled", self._topic.name, self._topic.held)
         await self._stop_app(max(timeout, 1.0))
 
     async def _start_app(self) -> None:

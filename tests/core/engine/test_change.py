@@ -229,7 +229,9 @@ async def test_a_sink_that_is_removed_leaves_what_it_has_for_another_of_its_name
     assert r.status()["stream"]["orphans"] == {}
 
 
-async def test_an_orphan_is_purged_on_request_and_an_empty_one_by_itself(run: Run) -> None:
+async def test_an_orphan_is_purged_on_request_and_an_empty_one_by_itself(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     away, well = Recorder(lambda event: NotConnected("away")), Recorder()
     r = await run(well, rules=rule("r", "a", "b"), sinks=sink("a", away) | sink("b", well))
     await r.give(2)
@@ -241,6 +243,8 @@ async def test_an_orphan_is_purged_on_request_and_an_empty_one_by_itself(run: Ru
     await r.until(lambda s: "sink.b" not in r.pipeline.stream._backend.topics)
     assert list(r.status()["stream"]["orphans"]) == ["sink.a"]
     await r.pipeline.purge("sink.a")
+    assert "sink.a: 2 events purged, as was asked for" in caplog.text
+    assert "full" not in caplog.text
     assert r.status()["stream"]["orphans"] == {}
     assert r.pipeline.parts.sinks == {}
 
