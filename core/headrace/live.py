@@ -61,12 +61,16 @@ class Live:
 
     async def _reload(self, dry_run: bool = False) -> tuple[Plan, list[Problem]]:
         pipeline = self.pipeline
+        running = pipeline.config.generation
         try:
             checked = await self._read()
             spec = _spec(checked)
             plan = pipeline.plan(spec) if dry_run else await pipeline.apply(spec)
         except HeadraceError as exc:
-            if not dry_run:
+            if pipeline.config.generation != running:  # it runs, but for a part whose status says why it does not
+                pipeline.config.accepted()
+                pipeline.log.error("configuration %d: %s", pipeline.config.generation, exc)
+            elif not dry_run:
                 pipeline.config.refused(str(exc))
                 pipeline.log.error("the configuration was not applied; the one before goes on: %s", exc)
             raise

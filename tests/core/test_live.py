@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import headrace.live
+from headrace import Ack, Batch, ComponentConfig, Context, HeadraceError, Source, hookimpl
 from headrace.config import check
 from headrace.engine import Pipeline
 from headrace.live import Live, Origin
+from headrace.registry import Registry
 
 PLANT = """\
 name: plant
@@ -33,6 +35,51 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
     pipeline = Pipeline(checked.spec, checked.registry)
     await pipeline.start()
     yield Live(pipeline, Origin([file]))
+    await pipeline.stop(0)
+
+
+class Fickle(Source[ComponentConfig]):
+    """A source that does not follow the topics of the rules, and can be made once."""
+
+    name = "fickle"
+    made = 0
+
+    def __init__(self, config: ComponentConfig, ctx: Context) -> None:
+        super().__init__(config, ctx)
+        Fickle.made += 1
+        if Fickle.made > 1:
+            raise RuntimeError("not again")
+
+    async def read(self) -> tuple[Batch, Ack]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def refilter(self, filters: tuple[str, ...]) -> bool:
+        return False
+
+
+async def test_a_part_that_does_not_follow_says_so_and_the_rest_of_the_change_stands(tmp_path: Path) -> None:
+    class Plugin:
+        @hookimpl
+        def register_sources(self) -> list[type[Fickle]]:
+            return [Fickle]
+
+    registry = Registry.discover()
+    registry.register(Plugin())
+    file = tmp_path / "plant.yaml"
+    file.write_text(PLANT + "sources: {in: {type: fickle}}\n")
+    checked = check([file], registry=registry)
+    assert checked.spec is not None, checked.problems
+    pipeline = Pipeline(checked.spec, checked.registry)
+    await pipeline.start()
+    live = Live(pipeline, Origin([file]))
+    file.write_text(file.read_text().replace('"t"', '"other"'))
+    with pytest.raises(HeadraceError, match=r"the change was made, but .*not again"):
+        await live.reload()
+    told = pipeline.snapshot()
+    assert (told["config"]["generation"], told["config"]["error"]) == (2, None)
+    assert pipeline.spec.rules["a"] == check([file], registry=registry).spec.rules["a"]  # type: ignore[union-attr]
+    assert "not again" in told["sources"]["in"]["last_error"]
     await pipeline.stop(0)
 
 

@@ -200,19 +200,33 @@ class Change:
 
     async def finish(self) -> None:
         """The other parts follow, without holding anybody who stays. HeadraceError names those that did not."""
-        done = await asyncio.gather(
-            *(self._leave_source(name) for name in self.plan.sources.removed),
-            *(self._source(name) for name in self._new.sources),
-            *(self._replace_sink(name, runner) for name, runner in self._retired.items()),
-            *(self._start_sink(name) for name in self.plan.sinks.changed if name not in self._retired),
-            return_exceptions=True,
-        )
+        steps = [
+            *(("", self._leave_source(name)) for name in self.plan.sources.removed),
+            *((f"sources.{name}", self._source(name)) for name in self._new.sources),
+            *((f"sinks.{name}", self._replace_sink(name, runner)) for name, runner in self._retired.items()),
+            *((f"sinks.{n}", self._start_sink(n)) for n in self.plan.sinks.changed if n not in self._retired),
+        ]
+        done = await asyncio.gather(*(step for _, step in steps), return_exceptions=True)
+        for (part, _), outcome in zip(steps, done, strict=True):
+            if isinstance(outcome, Exception):
+                self._tell_failure(part, describe(outcome))
         await self._close_connectors()
         for name in self.plan.sinks.removed:
             if topic := self._pipeline.topics.pop(name, None):
                 self._pipeline.spawn(self._pipeline.forget_sink(name, topic))
         if failed := [describe(each) for each in done if isinstance(each, BaseException)]:
             raise HeadraceError(f"the change was made, but {'; '.join(failed)}")
+
+    def _tell_failure(self, part: str, reason: str) -> None:
+        """A part did not follow the change: its status says so."""
+        kind, _, name = part.partition(".")
+        if kind == "sources" and (pump := self._pipeline.sources.get(name)):  # the one before reads on
+            pump.status.error(reason)
+        elif kind == "sources":
+            self._pipeline.idle["sources"][name] = _state("broken", reason)
+        elif kind == "sinks" and (runner := self._pipeline.sinks.get(name)):
+            runner.status.set("stopped", reason)
+            runner.status.error(reason)
 
     def _why_no_source(self, name: str) -> Status | None:
         spec = self._new.sources[name]
