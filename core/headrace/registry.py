@@ -171,6 +171,23 @@ class Registry:
         """The plugin that gave a component or function."""
         return self._owners.get((kind, name), "?")
 
+    def callable(self) -> list[dict[str, str]]:
+        """What queries may call: the functions of each language, and those that plugins add for all of them."""
+        rows = [
+            {
+                "name": name,
+                "plugin": self.owner("function", name),
+                "text": (inspect.getdoc(call) or "").partition("\n")[0],
+            }
+            for name, call in self.functions.items()
+        ]
+        for language in self.names("transform"):
+            cls = self.find("transform", language)
+            assert issubclass(cls, Transform)
+            owner = self.owner("transform", language)
+            rows += [{"name": name, "plugin": owner, "text": text} for name, text in cls.functions().items()]
+        return sorted(rows, key=lambda row: row["name"])
+
     def notify_started(self, pipeline: PipelineInfo) -> list[Exception]:
         """Call ``pipeline_started``; returns what implementations raised."""
         return self._notify("pipeline_started", pipeline=pipeline)

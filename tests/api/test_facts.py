@@ -57,7 +57,7 @@ def test_a_query_is_tried_on_an_event(plant: Dashboard) -> None:
     assert (status, cold["code"]) == (412, "NOT_MATCH")
     status, elsewhere = tried(plant, sql, topic="x", payload="{}")
     assert status == 412
-    assert '"t/#"' in elsewhere["message"]
+    assert 'FROM "t/#": does not match topic x' in elsewhere["message"]
 
 
 def test_a_wrong_query_is_told_with_its_place(plant: Dashboard) -> None:
@@ -65,6 +65,18 @@ def test_a_wrong_query_is_told_with_its_place(plant: Dashboard) -> None:
     assert (status, wrong["code"], wrong["line"]) == (400, "BAD_REQUEST", 2)
     assert ask(plant, "rules/test", {"sql": 'SELECT * FROM "t/#"'})[0] == 200
     assert ask(plant, "rules/test", ["no"])[0] == 400
+    for path, body in (("sql", {"sql": 5}), ("context", {"sql": "SELECT 1", "context": []})):
+        assert ask(plant, "rules/test", body)[1]["path"] == path
+
+
+def test_what_is_hardly_meant_is_told_with_its_place(plant: Dashboard) -> None:
+    sql = 'SELECT nobody_has_this AS n\nFROM "t/#"'
+    status, told = tried(plant, sql, topic="t/1", payload="{}")
+    assert status == 200
+    (warning,) = told["warnings"]
+    assert (warning["line"], warning["column"]) == (1, 8)
+    assert "nobody_has_this" in warning["message"]
+    assert ask(plant, "rules/test", {"sql": 'SELECT * FROM "t/#"'})[1]["warnings"] == []
 
 
 def test_dead_letters_are_listed_within_bounds(plant: Dashboard) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import inspect
 from typing import Any
 
 from aiohttp import web
@@ -12,16 +11,11 @@ from aiohttp import web
 from headrace.api.answers import Refused, answer, options
 from headrace.api.described import ARRAY, OBJECT, STRING, says, sent
 from headrace.api.finding import pipeline
-from headrace.components import Context, Transform
-from headrace.config import InvalidConfig
-from headrace.config.problems import Mark, Problems, Text
-from headrace.config.tree import Node
-from headrace.config.validate import validate
+from headrace.config import InvalidConfig, Problem
 from headrace.engine.meanings import meanings
-from headrace.events import Event
 from headrace.explain import Explainer
+from headrace.query import Language
 from headrace.reference import schema
-from headrace.registry import Registry
 from headrace.samples import make_event, samples
 
 __all__ = ["routes"]
@@ -55,7 +49,7 @@ async def _events(_request: web.Request) -> web.Response:
 @says(gives=ARRAY)
 async def _functions(request: web.Request) -> web.Response:
     """What queries may call."""
-    return answer(_known(pipeline(request).registry))
+    return answer(pipeline(request).registry.callable())
 
 
 @says(gives=ARRAY)
@@ -70,37 +64,39 @@ async def _counters(request: web.Request) -> web.Response:
     return answer(meanings(pipeline(request).spec))
 
 
-def _known(registry: Registry) -> list[dict[str, str]]:
-    """What queries may call, with the first line of what is said about each."""
-    found = {name: (inspect.getdoc(call) or "").partition("\n")[0] for name, call in registry.functions.items()}
-    for language in registry.names("transform"):
-        cls = registry.find("transform", language)
-        assert issubclass(cls, Transform)
-        found |= cls.functions()
-    return [{"name": name, "text": text} for name, text in sorted(found.items())]
-
-
 # -- a query on an event -------------------------------------------------------------------------------------------
 
 
 @says(body=sent("sql", sql=STRING, context=OBJECT))
 async def _test_rule(request: web.Request) -> web.Response:
-    """200 with the rows; 412 with the reason if there are none; 400 if the query or the event is wrong."""
+    """200 with the rows; 412 with the reason if there are none; 400 if the query or the event is wrong.
+
+    Without a ``context`` it is only checked, and what it reads is told.
+    """
     given = await options(request)
-    if not isinstance(given.get("sql"), str):
-        raise Refused("BAD_REQUEST", "send {sql: …, context: {the columns of an event}}")
+    query, context = given.get("sql"), given.get("context")
+    if not isinstance(query, str):
+        raise Refused("BAD_REQUEST", "send {sql: …, context: {the columns of an event}}", path="sql")
+    if not isinstance(context, dict | None):
+        raise Refused("BAD_REQUEST", "context: send an object, the columns of an event", path="context")
+    language = Language(pipeline(request).registry)
     try:
-        transform = await asyncio.to_thread(_transform, given["sql"], pipeline(request).registry)
+        # a query may take as long as it likes, and events go on
+        if context is None:
+            transform, found = await asyncio.to_thread(language.prepare, query)
+            return answer({"inputs": transform.inputs()._asdict(), "warnings": list(map(_placed, found))})
+        tried = await asyncio.to_thread(language.try_, query, make_event(context))
     except InvalidConfig as exc:
-        first = exc.problems[0]
-        raise Refused("BAD_REQUEST", first.message, line=first.line, column=first.column) from exc
-    context = given.get("context")
-    if context is None:
-        return answer({"inputs": transform.inputs()._asdict()})
-    if not isinstance(context, dict):
-        raise Refused("BAD_REQUEST", "context: send an object, the columns of an event")
-    # a query may take as long as it likes, and events go on
-    return await asyncio.to_thread(_tried, transform, make_event(context))
+        raise Refused("BAD_REQUEST", **_placed(exc.problems[0])) from exc
+    told, warnings = tried.explanation, list(map(_placed, tried.warnings))
+    if not told.rows:
+        why = "\n".join(told.lines) or "The query selects nothing of this event."
+        raise Refused("NOT_MATCH", why, 412, warnings=warnings)
+    return answer({"rows": list(told.rows), "explanation": list(told.lines), "warnings": warnings})
+
+
+def _placed(problem: Problem) -> dict[str, Any]:
+    return {"message": problem.message, "line": problem.line, "column": problem.column}
 
 
 @says(body=sent("context", context=OBJECT))
@@ -116,31 +112,3 @@ async def _explain(request: web.Request) -> web.Response:
     explainer = Explainer(found.spec, found.registry)
     told = await asyncio.to_thread(explainer.rule, rule, make_event(context))
     return answer(told.document())
-
-
-def _tried(transform: Transform[Any], event: Event) -> web.Response:
-    inputs = transform.inputs()
-    if not inputs.matching(event):
-        wanted = ", ".join(f'"{each}"' for each in (*inputs.topics, *inputs.events))
-        raise Refused("NOT_MATCH", f"The rule does not see this event: it reads from {wanted}.", 412)
-    try:
-        told = transform.explain(event)
-    except Exception as exc:
-        raise Refused("BAD_REQUEST", f"{type(exc).__name__}: {exc}") from exc
-    if not told.rows:
-        raise Refused("NOT_MATCH", "\n".join(told.lines) or "The query selects nothing of this event.", 412)
-    return answer({"rows": list(told.rows), "explanation": list(told.lines)})
-
-
-def _transform(query: str, registry: Registry) -> Transform[Any]:
-    """The query checked as ``lint`` checks it, errors pointing into it."""
-    cls = registry.find("transform", "sql")
-    begin = Mark(Text("query", query), 1, 1)
-    problems = Problems()
-    node = Node(query, begin, begin, span=(0, len(query)))
-    config = validate(cls.Config, {"query": node}, begin, "", problems, context={"functions": registry.functions})
-    if config is None:
-        raise InvalidConfig(problems.sorted())
-    transform = cls(config, Context("query", functions=registry.functions))
-    assert isinstance(transform, Transform)
-    return transform

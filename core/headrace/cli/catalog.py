@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.cli.output import Commands, command, print_json, table
 from headrace.cli.pipelines import add_config, checked
-from headrace.components import Component, Transform
+from headrace.components import Component
 from headrace.config import InvalidConfig, effective, to_yaml
 from headrace.reference import Option, example, options, summary
 from headrace.registry import KINDS, Kind, Registry
@@ -38,7 +38,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.what == "events":
         return _events(args.output)
     registry = Registry.discover()
-    rows = _functions(registry) if args.what == "functions" else _types(registry, args.what[:-1])
+    rows = registry.callable() if args.what == "functions" else _types(registry, args.what[:-1])
     if args.output == "json":
         print_json(rows)
     elif rows:
@@ -73,24 +73,6 @@ def _events(output: str) -> int:
         rows = [[each.name, ", ".join(each.topics) or "a topic filter, such as t/#", each.text] for each in found]
         print(table(rows, ("EVENT", "IN FROM", "WHEN")))
     return 0
-
-
-def _functions(registry: Registry) -> list[dict[str, str]]:
-    """What queries may call: the functions of each language, and those that plugins add for all of them."""
-    rows = [
-        {
-            "name": name,
-            "plugin": registry.owner("function", name),
-            "text": (inspect.getdoc(call) or "").partition("\n")[0],
-        }
-        for name, call in registry.functions.items()
-    ]
-    for language in registry.names("transform"):
-        cls = registry.find("transform", language)
-        assert issubclass(cls, Transform)
-        owner = registry.owner("transform", language)
-        rows += [{"name": name, "plugin": owner, "text": text} for name, text in cls.functions().items()]
-    return sorted(rows, key=lambda row: row["name"])
 
 
 # -- show --------------------------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.message import columns_of, message
-from headrace.cli.query import Language, Tried
 from headrace.config import InvalidConfig
 from headrace.config.paths import user_state
 from headrace.errors import HeadraceError
 from headrace.events import json_bytes
+from headrace.query import Language, Tried
 from headrace.samples import samples
 
 __all__ = ["Prompt"]

@@ -7,8 +7,9 @@ import sys
 
 from headrace.cli.message import add_message, message
 from headrace.cli.output import Commands, command, print_json
-from headrace.cli.query import Language, Tried
 from headrace.events import json_bytes
+from headrace.query import Language, Tried
+from headrace.registry import Registry
 
 __all__ = ["add_commands"]
 
@@ -24,7 +25,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _sql(args: argparse.Namespace) -> int:
-    language = Language(args.language)
+    language = Language(Registry.discover(), args.language)
     query = args.query
     if query is None:
         if sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""A query and the event it is tried on, for ``sql`` and its prompt."""
+"""A query tried on an event without a rule around it: by ``headrace sql``, its prompt and the API."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Tried(NamedTuple):
 class Language:
     """A transform whose texts are tried, and the functions they may call."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, registry: Registry, name: str = "sql") -> None:
         """HeadraceError if there is no such transform."""
-        self.registry = Registry.discover()
+        self.registry = registry
         try:
             self.cls: Any = self.registry.find("transform", name)
         except PluginError as exc:
@@ -45,8 +45,11 @@ class Language:
         given = {name: (call.__doc__ or "").partition("\n")[0] for name, call in self.registry.functions.items()}
         return {**given, **self.cls.functions()}
 
-    def prepare(self, query: str, event: Event) -> tuple[Transform[Any], list[Problem]]:
-        """The query, checked as ``lint`` checks it, and its warnings. InvalidConfig points into it."""
+    def prepare(self, query: str, event: Event | None = None) -> tuple[Transform[Any], list[Problem]]:
+        """The query, checked as ``lint`` checks it, and its warnings. InvalidConfig points into it.
+
+        ``event``: one that the rule's sources would give, if that is known.
+        """
         text = Text("query", query)
         begin = Mark(text, 1, 1)
         problems = Problems()
@@ -55,18 +58,21 @@ class Language:
         config = validate(self.cls.Config, {"query": node}, begin, "", problems, context={"functions": functions})
         if config is None:
             raise InvalidConfig(problems.sorted())
-        for found in self.cls.remarks(config, _offers(event)):
+        for found in self.cls.remarks(config, None if event is None else _offers(event)):
             problems.warn(Mark(text, found.line, found.column), found.message)
         return self.cls(config, Context("query", functions=functions)), problems.sorted()
 
     def try_(self, query: str, event: Event) -> Tried:
-        """What the query makes of the event, FROM included."""
+        """What the query makes of the event, FROM included. InvalidConfig points into the query."""
         transform, warnings = self.prepare(query, event)
         seen, lines = came_from(transform.inputs(), event)
         if not seen:
             told = Explanation([*lines, "no row: the rule does not see this event"])
         else:
-            inner = transform.explain(event)
+            try:
+                inner = transform.explain(event)
+            except Exception as exc:
+                raise HeadraceError(f"{type(exc).__name__}: {exc}") from exc  # a plugin may raise anything
             told = Explanation([*lines, *inner.lines], inner.rows)
         return Tried(transform, warnings, told)
 
