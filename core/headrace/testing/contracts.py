@@ -17,7 +17,7 @@ import contextlib
 import copy
 import gc
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -37,6 +37,7 @@ from headrace.components import (
 from headrace.errors import EndOfInput
 from headrace.events import Event, encode_event
 from headrace.testing.context import make_event
+from headrace.testing.leading import PATIENCE, opened, turns, write
 from headrace.testing.models import check_class, check_import, check_model, check_offer
 from headrace.topics import problem
 
@@ -50,9 +51,6 @@ __all__ = [
     "opened",
     "write",
 ]
-
-PATIENCE = 10.0
-"""Seconds within which everything here must be over."""
 
 in_loop = pytest.mark.asyncio  # by hand, so that a plugin's tests need no asyncio_mode
 
@@ -85,7 +83,7 @@ class ComponentContract:
         before = asyncio.all_tasks()
         async with opened(component):
             pass
-        await _turns()
+        await turns()
         left = [task for task in asyncio.all_tasks() - before if not task.done()]
         assert not left, f"close left tasks behind: {left}"
         gc.collect()  # what was not closed speaks up as a ResourceWarning, which pytest reports
@@ -106,23 +104,6 @@ class ComponentContract:
             opening.exception()  # either is fine; not looked at, asyncio would complain
         async with asyncio.timeout(PATIENCE):
             await component.close()
-
-
-@contextlib.asynccontextmanager
-async def opened(component: Component[Any]) -> AsyncIterator[None]:
-    """The life the engine gives a component, with a limit on either end."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await component.open()
-        yield
-    finally:
-        async with asyncio.timeout(PATIENCE):
-            await component.close()
-
-
-async def _turns(n: int = 10) -> None:
-    for _ in range(n):
-        await asyncio.sleep(0)
 
 
 class ConnectorContract(ComponentContract):
@@ -203,7 +184,7 @@ class SourceContract(ComponentContract):
                     acks.append((await source.read())[1])
             for ack in reversed(acks):
                 ack(None)
-            await _turns()
+            await turns()
 
     @in_loop
     async def test_an_ack_is_taken_after_close(self, source: Source[Any], produce: Produce) -> None:
@@ -211,7 +192,7 @@ class SourceContract(ComponentContract):
             await produce()
             _, ack = await source.read()
         ack(RuntimeError("the engine is going down"))
-        await _turns()
+        await turns()
 
     @in_loop
     async def test_a_refused_batch_does_no_harm(self, source: Source[Any], produce: Produce) -> None:
@@ -219,7 +200,7 @@ class SourceContract(ComponentContract):
             await produce()
             _, ack = await source.read()
             ack(RuntimeError("the stream is full"))
-            await _turns()
+            await turns()
 
     @in_loop
     async def test_a_cancelled_read_loses_nothing(self, source: Source[Any], produce: Produce) -> None:
@@ -378,29 +359,6 @@ class SinkContract(ComponentContract):
             writing.cancel()
             await asyncio.wait([writing], timeout=PATIENCE)
             assert writing.done(), "write does not end when it is cancelled"
-            await _turns()
+            await turns()
         assert not late, "done was called after write had ended"
         assert len(set(settled)) == len(settled), "an event was settled twice"
-
-
-async def write(sink: Sink[Any], batch: Sequence[Event]) -> list[Exception | None]:
-    """One ``write`` as the engine sees it: the verdict on each event, settled at most once and not after the end."""
-    verdicts: dict[int, Exception | None] = {}
-    ended = False
-
-    def done(i: int, error: Exception | None, receipt: Receipt | None = None) -> None:
-        assert not ended, f"event {i} was settled after write had ended"
-        assert 0 <= i < len(batch), f"there is no event {i}"
-        assert i not in verdicts, f"event {i} was settled twice"
-        verdicts[i] = error
-
-    rest: Exception | None = None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await sink.write(batch, done)
-    except Exception as exc:  # noqa: BLE001 - raising settles the rest with that error, whatever it is
-        rest = exc
-    ended = True
-    if isinstance(rest, AssertionError):
-        raise rest
-    return [verdicts.get(i, rest) for i in range(len(batch))]
