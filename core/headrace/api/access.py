@@ -55,10 +55,10 @@ class Access:
         self._live = live
         self._log = log.getChild("audit")
         self._users = Users(options.users) if options.users else None
-        self._tokens = {
-            name: (token.token.get_secret_value().encode(), Who(f"token {name}", token.role))
+        self._tokens = [
+            (token.token.get_secret_value().encode(), Who(f"token {name}", token.role))
             for name, token in options.tokens.items()
-        }
+        ]
         self._open = not self._users and not self._tokens
         self._sessions = Sessions()
         self._failures = Failures()
@@ -139,7 +139,7 @@ class Access:
     def _token(self, request: web.Request, given: str) -> Who:
         self._failures.check(request.remote)
         found = None
-        for token, who in self._tokens.values():  # all of them, so that the time tells nothing
+        for token, who in self._tokens:  # all of them, so that the time tells nothing
             if hmac.compare_digest(token, given.encode()):
                 found = who
         if found is None:
