@@ -149,12 +149,13 @@ class Connector(Component[C]):
 class Offer(NamedTuple):
     """What a source can give, for ``lint``: a rule that wants anything else can never have it.
 
-    ``columns``: those its messages may have. ``topics``: filters that every topic of its messages matches one of.
-    ``events``: the events it gives besides, by name (``client.connected``), with the columns each may have.
+    ``columns``: those its messages may have. ``topics``: filters that every topic of its messages matches one of; None
+    if any topic may come, such as ``$aws/…``, which ``#`` does not match. ``events``: the events it gives besides, by
+    name (``client.connected``), with the columns each may have.
     """
 
     columns: frozenset[str]
-    topics: tuple[str, ...] = ("#",)
+    topics: tuple[str, ...] | None = ("#",)
     events: Mapping[str, frozenset[str]] = {}
 
 

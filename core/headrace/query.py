@@ -84,4 +84,4 @@ def _offers(event: Event) -> list[Offer] | None:
     if name not in columns:
         return None
     columns[name] |= frozenset(event.columns)
-    return [Offer(columns.pop(MESSAGE), ("#", "$SYS/#"), columns)]
+    return [Offer(columns.pop(MESSAGE), None, columns)]

@@ -65,7 +65,7 @@ class Mqtt(Source[MqttConfig]):
         if config.events is not None:
             return None  # which columns they have differs from broker to broker
         columns = COLUMNS | {"clientid"} if config.clientid else COLUMNS
-        return Offer(columns, tuple(of_group(each)[1] for each in config.topics) if config.topics else ("#", "$SYS/#"))
+        return Offer(columns, tuple(of_group(each)[1] for each in config.topics) if config.topics else None)
 
     async def open(self) -> None:
         if self._intake is None:

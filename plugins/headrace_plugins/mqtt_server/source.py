@@ -51,7 +51,7 @@ class MqttServer(Source[MqttServerConfig]):
     @classmethod
     def offers(cls, config: MqttServerConfig) -> Offer:
         events = records.EVENTS if config.subscriptions == "refuse" else records.EVENTS | records.SUBSCRIPTIONS
-        return Offer(records.MESSAGE, events=events)
+        return Offer(records.MESSAGE, None, events)
 
     async def open(self) -> None:
         if self._listeners:

@@ -62,7 +62,7 @@ def _hopeless(filter: str) -> str:
 def _given(filter: str, offer: Offer) -> bool:
     if is_event(filter):
         return any(matches(filter, topic) for name in offer.events for topic in event_topics(name))
-    return any(overlap(filter, topic) for topic in offer.topics)
+    return offer.topics is None or any(overlap(filter, topic) for topic in offer.topics)
 
 
 # -- WHERE and INCASE

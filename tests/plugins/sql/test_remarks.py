@@ -116,6 +116,13 @@ def test_what_is_hardly_meant_is_remarked_on(query: str, message: str) -> None:
     assert remarks(query, [OFFER]) == [message]
 
 
+def test_topics_with_a_dollar_come_from_where_any_topic_may_come() -> None:
+    query = 'SELECT * FROM "$aws/#"'
+    assert remarks(query, [OFFER, Offer(frozenset({"topic"}), None)]) == []
+    nothing = "no source of this rule gives '$aws/#', so nothing is ever read from it"
+    assert remarks(query, [Offer(frozenset({"topic"}))]) == [nothing]
+
+
 def test_without_offers_nothing_is_said_of_columns_and_topics() -> None:
     assert remarks('SELECT temp FROM "other/#" WHERE payload.state = "on"') == []
     bridge = Offer(frozenset(), (), {"$bridges/mqtt:plant": frozenset()})
