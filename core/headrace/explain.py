@@ -67,8 +67,21 @@ class Explainer:
             line = f"the rule reads from {', '.join(rule.sources)} only, not from {event.source}"
             return Told(rule.name, False, [line], [], [])
         seen, lines, outputs = self._transformed(rule, event)
-        sends = [[self._sent(name, output) for name in rule.sinks] for output in outputs]
+        sends = [[self.sent(name, output) for name in rule.sinks] for output in outputs]
         return Told(rule.name, seen, lines, [output.columns for output in outputs], sends)
+
+    def sent(self, name: str, output: Event) -> Sent:
+        """What a sink would send of an event that is on its way to it. Never raises."""
+        spec = self._spec.sinks.get(name)
+        if spec is None:
+            return Sent(name, "?", {}, f"there is no sink {name!r}")
+        kind = spec.cls.name if spec.cls is not None else "?"
+        output.sink, output.attempt = name, 1
+        try:
+            sink = self._sinks[name] = self._sinks.get(name) or self._sink(spec)
+            return Sent(name, kind, {}, sink) if isinstance(sink, str) else Sent(name, kind, sink.render(output))
+        except Exception as exc:  # noqa: BLE001 - what cannot be made of this event is told, whatever it is
+            return Sent(name, kind, {}, str(exc) or type(exc).__name__)
 
     def reads(self, rule: RuleSpec) -> tuple[str, ...]:
         """The topic filters and events of its FROM; none if the rule is stopped."""
@@ -105,16 +118,6 @@ class Explainer:
 
     def _context(self, name: str, connector: Connector[Any] | None = None) -> Context:
         return Context(name, pipeline=self._spec.name, connector=connector, functions=self._registry.functions)
-
-    def _sent(self, name: str, output: Event) -> Sent:
-        spec = self._spec.sinks[name]
-        kind = spec.cls.name if spec.cls is not None else "?"
-        output.sink, output.attempt = name, 1
-        try:
-            sink = self._sinks[name] = self._sinks.get(name) or self._sink(spec)
-            return Sent(name, kind, {}, sink) if isinstance(sink, str) else Sent(name, kind, sink.render(output))
-        except Exception as exc:  # noqa: BLE001 - what cannot be made of this event is told, whatever it is
-            return Sent(name, kind, {}, str(exc) or type(exc).__name__)
 
     def _sink(self, spec: SinkSpec) -> Sink[Any] | str:
         """The sink, not opened; or why there is none."""

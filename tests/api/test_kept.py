@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,16 @@ def test_dead_letters_are_listed_by_choice_and_shown(plant: Dashboard) -> None:
     assert found["render"]["body"] == '{"n":1}'
     assert "s3cret" not in str(found)
     assert plant.call("GET", "dead_letters/99999")[0] == 404
+
+
+def test_to_look_at_a_dead_letter_opens_nothing(plant: Dashboard) -> None:
+    file = plant.config.parent / "elsewhere" / "out.jsonl"
+    number = plant.ask("dead_letters")[0]["offset"]
+    assert plant.call("PUT", "sinks/out", {"type": "file", "path": str(file)})[0] == 200
+    wait_for(file.exists)
+    shutil.rmtree(file.parent)
+    assert plant.ask(f"dead_letters/{number}")["render"] == {"line": '{"n":0}'}
+    assert not file.parent.exists()
 
 
 def test_dead_letters_are_replayed(plant: Dashboard, receiver: Receiver) -> None:

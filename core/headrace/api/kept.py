@@ -10,14 +10,13 @@ from aiohttp import web
 from headrace.api.answers import Refused, answer, options
 from headrace.api.asking import MOST, PAGED, PAGES, USUAL, asked, page_of, paged
 from headrace.api.described import ARRAY, BOOLEAN, OBJECT, STRING, number, one_of, says, sent
-from headrace.api.finding import live, pipeline
+from headrace.api.finding import pipeline
 from headrace.engine.calls import call
 from headrace.engine.dead_letters import revive
 from headrace.engine.journal import KEPT
 from headrace.engine.rates import SPANS
-from headrace.engine.trial import Trial
-from headrace.errors import HeadraceError
 from headrace.events import Event, now_ms
+from headrace.explain import Explainer
 from headrace.units import parse_duration
 
 __all__ = ["routes"]
@@ -54,9 +53,11 @@ async def _letters(request: web.Request) -> web.Response:
 
 @says()
 async def _letter(request: web.Request) -> web.Response:
-    """One letter, and the request as its sink would make it now."""
-    found = await _found(request)
-    return answer({**found, **await _rendered(request, found)})
+    """One letter, and the request as its sink would make it now. The sink is not opened: to look must do nothing."""
+    letter = await _found(request)
+    event = revive(Event(dict(letter)))
+    made = Explainer(pipeline(request).spec, pipeline(request).registry).sent(event.sink, event)
+    return answer({**letter, **({"render_error": made.error} if made.error else {"render": made.request})})
 
 
 async def _found(request: web.Request) -> dict[str, Any]:
@@ -78,17 +79,6 @@ async def _replay_one(request: web.Request) -> web.Response:
     letter = await _found(request)
     which = {"id": str(letter["offset"]), "sink": letter["sink"]}
     return answer(await call(pipeline(request), "dlq.replay", {"which": which, "columns": columns}))
-
-
-async def _rendered(request: web.Request, letter: Mapping[str, Any]) -> dict[str, Any]:
-    event = revive(Event(dict(letter)))
-    event.attempt = 1
-    found = live(request).pipeline
-    try:
-        async with Trial(found.spec, found.registry) as trial:
-            return {"render": await trial.render(event)}
-    except HeadraceError as exc:
-        return {"render_error": str(exc)}
 
 
 @says(body=sent(**CHOICE))
