@@ -88,6 +88,24 @@ def test_a_token_is_a_way_in(guarded: Dashboard) -> None:
     assert raw(guarded, "GET", "/metrics", {"Authorization": f"Bearer {TOKEN}"}).status == 200
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ({"Authorization": "Bearer tok\xe9n"}, 401),
+        ({"Authorization": "Basic \xe9"}, 401),
+        ({"Origin": "http://["}, 403),
+    ],
+)
+def test_headers_that_are_no_text_or_no_address_are_refused(
+    guarded: Dashboard, header: dict[str, str], status: int
+) -> None:
+    assert raw(guarded, "PUT", "/api/v1/sinks/out/enable/true", header).status == status
+
+
+def test_a_password_that_cannot_be_written_is_a_wrong_one(guarded: Dashboard) -> None:
+    assert guarded.call("POST", "login", {"username": "ada", "password": "\ud800"})[0] == 401
+
+
 def test_a_session_is_a_cookie_that_scripts_and_other_sites_do_not_get(guarded: Dashboard) -> None:
     login = json.dumps({"username": "ada", "password": "ada's own"})
     answer = raw(guarded, "POST", "/api/v1/login", {"Content-Type": "application/json"}, login)
@@ -114,7 +132,8 @@ def test_a_page_of_another_site_changes_nothing(open_: Dashboard, header: dict[s
 
 
 def test_a_name_that_is_not_ours_does_not_lead_here(open_: Dashboard) -> None:
-    assert raw(open_, "GET", "/api/v1/status", {"Host": "evil.example"}).status == 421
+    for name in ("evil.example", "[::1", ""):
+        assert raw(open_, "GET", "/api/v1/status", {"Host": name}).status == 421
     assert raw(open_, "GET", "/api/v1/status", {"Host": f"localhost:{open_.port}"}).status == 200
 
 

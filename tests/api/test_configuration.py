@@ -120,6 +120,19 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(plant: Dashboard) 
     assert (status, told["generation"]) == (200, running + 1)
 
 
+DEEP = "a: " + "[" * 200 + "]" * 200
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize("text", ["[" * 200, DEEP, ALIASES], ids=["open", "deep", "aliases"])
+def test_a_text_that_grows_without_end_is_refused(plant: Dashboard, text: str) -> None:
+    for method, path in (("POST", "config/check"), ("PUT", "config")):
+        status, refused = plant.call(method, path, {"file": str(plant.config), "text": text})
+        assert (status, refused["code"]) == (400, "BAD_REQUEST")
+    plant.config.write_text(text)  # somebody did so by hand
+    assert plant.ask("config")["files"][0]["text"] == text
+
+
 def test_only_files_of_the_configuration_are_written(plant: Dashboard) -> None:
     other = plant.config.with_name("other.yaml")
     status, refused = plant.call("PUT", "config", {"file": str(other), "text": "sinks: {}"})

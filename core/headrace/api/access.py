@@ -114,7 +114,10 @@ class Access:
     def _own_name(self, request: web.Request) -> None:
         if not self._open:
             return  # a stranger's name brings no session along
-        host = urlsplit(f"//{request.host}").hostname or ""
+        try:
+            host = urlsplit(f"//{request.host}").hostname or ""
+        except ValueError:
+            host = request.host
         if not is_loopback(host) and host not in self._options.hosts:
             raise Refused("MISDIRECTED", f"{host!r} is no name of this API: add it to api.hosts if it should be", 421)
 
@@ -140,7 +143,7 @@ class Access:
         self._failures.check(request.remote)
         found = None
         for token, who in self._tokens:  # all of them, so that the time tells nothing
-            if hmac.compare_digest(token, given.encode()):
+            if hmac.compare_digest(token, given.encode("utf-8", "surrogateescape")):
                 found = who
         if found is None:
             self._failures.add(request.remote)
@@ -160,7 +163,7 @@ class Access:
         self._failures.check(request.remote)
         if self._users and name:
             self._refresh(self._users)
-            right = self._users.check(name, password.encode())
+            right = self._users.check(name, password.encode("utf-8", "surrogatepass"))
             if right is True:
                 return self._user(name)
             self._failures.add(request.remote)  # before it is known: many at once must not get more tries
@@ -231,6 +234,6 @@ def _own_page(request: web.Request) -> None:
     """Refuse what a browser was made to send by a page of somebody else. Programs send neither header."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is None and (origin := request.headers.get("Origin")) is not None:
-        site = "same-origin" if urlsplit(origin).netloc == request.host else "cross-site"
+        site = "same-origin" if origin.partition("://")[2] == request.host else "cross-site"
     if site not in (None, "same-origin", "none"):
         raise Refused("CROSS_SITE", "a page of another site asked for this", 403)

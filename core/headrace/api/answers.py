@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -77,9 +78,18 @@ async def body(request: web.Request) -> Any:
         raise Refused("UNSUPPORTED_MEDIA_TYPE", "send JSON, and say Content-Type: application/json", 415)
     raw = await request.read()
     try:
-        return json.loads(raw) if raw else None
+        return json.loads(raw, parse_constant=_no_number, parse_float=_number) if raw else None
     except ValueError as exc:
         raise Refused("BAD_REQUEST", f"this is not JSON: {exc}") from exc
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON's")
 
 
 async def options(request: web.Request) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _application(live: Live, access: Access, prefix: str) -> web.Application:
     )
     if not prefix:
         return app
-    outer = web.Application()
+    outer = web.Application(client_max_size=MOST)
     outer.add_subapp(prefix, app)
     return outer
 

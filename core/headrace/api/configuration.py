@@ -53,11 +53,12 @@ async def _show(request: web.Request) -> web.Response:
     """The files as they are, what all of them together mean, which generation runs, and what is wrong with a newer."""
     found = live(request)
     edit = await found.edit()
+    files = await asyncio.to_thread(lambda: [{"file": str(path), "text": edit.shown(path)} for path in edit.paths])
     return answer(
         {
             **found.pipeline.config.snapshot(),
             "read_only": found.read_only,
-            "files": [{"file": str(path), "text": edit.shown(path)} for path in edit.paths],
+            "files": files,
             "effective": to_yaml(effective(found.pipeline.spec)),
         }
     )
@@ -81,8 +82,12 @@ async def _check(request: web.Request) -> web.Response:
     edit = await found.edit()
     path, fresh = await asyncio.to_thread(given.into, edit)
     told = await found.rewritten({path: fresh})
+    return answer({**told, "diff": await asyncio.to_thread(_difference, edit, path, fresh)})
+
+
+def _difference(edit: Edit, path: Path, fresh: str) -> str:
     before, after = edit.shown(path).splitlines(True), edit.masked(fresh).splitlines(True)
-    return answer({**told, "diff": "".join(difflib.unified_diff(before, after, given.file, given.file))})
+    return "".join(difflib.unified_diff(before, after, str(path), str(path)))
 
 
 async def _given(request: web.Request) -> _Text:

@@ -15,6 +15,9 @@ from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 from ruamel.yaml.tokens import CommentToken
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from headrace.config.problems import Problems, Text
+from headrace.config.tree import parse
+
 __all__ = ["Document"]
 
 BLOCKS = (LiteralScalarString, FoldedScalarString)
@@ -31,6 +34,10 @@ class Document:
         self._load(text)
 
     def _load(self, text: str) -> None:
+        if "*" in text:  # aliases may stand for more than fits anywhere: that is said where their tree is made
+            problems = Problems()
+            if parse(Text("", text), problems) is None and problems:
+                raise ValueError(problems.sorted()[0].message)
         self._yaml = yaml = YAML()  # keeps comments and order
         yaml.preserve_quotes = True
         yaml.width = 1 << 20
