@@ -132,7 +132,8 @@ class Parts:
             tally.dropped_unread(n, events, self.rules, oldest=options.buffer.when_full == "drop_oldest")
             for event in events if taps.tracer else ():
                 taps.gave_up(spec.name, event, "dropped", "queue_full")
-            quiet.warning("queue_full", f"{n} events dropped: the buffer is full ({options.buffer.when_full})")
+            if spec.name in self._pipeline.topics:  # else somebody purges what the sink has left
+                quiet.warning("queue_full", f"{n} events dropped: the buffer is full ({options.buffer.when_full})")
 
         topic.on_dropped = dropped
         topic.on_full = runner.drop_oldest if options.buffer.when_full == "drop_oldest" else None

@@ -125,7 +125,6 @@ class Log:
         if topic is None or topic.reading:
             raise StreamError(f"{name}: {'it is in use' if topic else 'there is no such topic'}")
         del self.topics[name]
-        topic.on_dropped = None  # it is what was asked for
         try:
             topic.delete()
         except OSError as exc:
