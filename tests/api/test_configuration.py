@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dashboards import Dashboard
+from texts import ALIASES
 
 PLANT = """
 # the plant
@@ -121,7 +122,6 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(plant: Dashboard) 
 
 
 DEEP = "a: " + "[" * 200 + "]" * 200
-ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
 
 
 @pytest.mark.parametrize("text", ["[" * 200, DEEP, ALIASES], ids=["open", "deep", "aliases"])

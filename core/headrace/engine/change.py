@@ -201,15 +201,15 @@ class Change:
     async def finish(self) -> None:
         """The other parts follow, without holding anybody who stays. HeadraceError names those that did not."""
         steps = [
-            *(("", self._leave_source(name)) for name in self.plan.sources.removed),
-            *((f"sources.{name}", self._source(name)) for name in self._new.sources),
-            *((f"sinks.{name}", self._replace_sink(name, runner)) for name, runner in self._retired.items()),
-            *((f"sinks.{n}", self._start_sink(n)) for n in self.plan.sinks.changed if n not in self._retired),
+            *(("", name, self._leave_source(name)) for name in self.plan.sources.removed),
+            *(("sources", name, self._source(name)) for name in self._new.sources),
+            *(("sinks", name, self._replace_sink(name, runner)) for name, runner in self._retired.items()),
+            *(("sinks", n, self._start_sink(n)) for n in self.plan.sinks.changed if n not in self._retired),
         ]
-        done = await asyncio.gather(*(step for _, step in steps), return_exceptions=True)
-        for (part, _), outcome in zip(steps, done, strict=True):
+        done = await asyncio.gather(*(step for _, _, step in steps), return_exceptions=True)
+        for (kind, name, _), outcome in zip(steps, done, strict=True):
             if isinstance(outcome, Exception):
-                self._tell_failure(part, describe(outcome))
+                self._tell_failure(kind, name, describe(outcome))
         await self._close_connectors()
         for name in self.plan.sinks.removed:
             if topic := self._pipeline.topics.pop(name, None):
@@ -217,9 +217,8 @@ class Change:
         if failed := [describe(each) for each in done if isinstance(each, BaseException)]:
             raise HeadraceError(f"the change was made, but {'; '.join(failed)}")
 
-    def _tell_failure(self, part: str, reason: str) -> None:
+    def _tell_failure(self, kind: str, name: str, reason: str) -> None:
         """A part did not follow the change: its status says so."""
-        kind, _, name = part.partition(".")
         if kind == "sources" and (pump := self._pipeline.sources.get(name)):  # the one before reads on
             pump.status.error(reason)
         elif kind == "sources":

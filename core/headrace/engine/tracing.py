@@ -84,7 +84,7 @@ class Tracer:
 
     def _chosen(self, events: Sequence[Event]) -> list[Event]:
         """Those that came with a sampled trace, and of the others a share."""
-        chosen = [event for event in events if event.trace[-1:] == "1"] if self._follow else []
+        chosen = [event for event in events if _is_traced(event)] if self._follow else []
         while self._gap and self._next < len(events):
             event = events[self._next]
             if not (self._follow and event.trace):  # whoever sent it has decided

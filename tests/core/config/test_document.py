@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from headrace.config.document import Document
 from headrace.config.edit import Edit, Replaced
 from headrace.errors import ConfigError
+from texts import ALIASES
 
 SHARED = """\
 sinks:
@@ -107,9 +108,6 @@ def test_json_stays_json() -> None:
     wide = Document('{\n    "rules": {}\n}\n')
     wide.put("rules", "two", {"to": "a"})
     assert wide.text == '{\n    "rules": {\n        "two": {\n            "to": "a"\n        }\n    }\n}\n'
-
-
-ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
 
 
 def test_a_name_without_quotes_that_yaml_takes_for_a_number_or_a_boolean_is_a_name() -> None:

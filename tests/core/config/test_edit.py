@@ -94,26 +94,28 @@ def test_comments_after_an_option_that_is_removed_stay(tmp_path: Path) -> None:
     assert text == "sinks:\n  a:\n    type: console\n  # next\n  b: {type: console}\n"
 
 
-def test_a_token_in_a_query_is_kept_with_that_url_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "type", "url", "shown", "kept", "more"),
+    [
+        (
+            "connectors", "http", "http://one/?x=1&token=hush", "http://one/?x=1&token=****", "token=hush",
+            {"pool_size": 1},
+        ),
+        ("sources", "mqtt", "mqtt://ada:hunter2@one:1883", "mqtt://ada:*******@one:1883", "hunter2@one", {"qos": 1}),
+    ],
+    ids=["token", "password"],
+)  # fmt: skip
+def test_a_secret_in_a_url_is_kept_with_that_url_only(
+    tmp_path: Path, kind: str, type: str, url: str, shown: str, kept: str, more: dict[str, int]
+) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("connectors: {a: {type: http, url: 'http://one/?x=1&token=hush'}}\n")
+    file.write_text(f"{kind}: {{a: {{type: {type}, url: '{url}'}}}}\n")
     edit = Edit([str(file)])
-    told = edit.told("connectors", "a")
-    assert told == {"type": "http", "url": "http://one/?x=1&token=****"}
-    assert "token=hush" in edit.put("connectors", "a", {**told, "pool_size": 1})[1]
+    told = edit.told(kind, "a")
+    assert told == {"type": type, "url": shown}
+    assert kept in edit.put(kind, "a", {**told, **more})[1]
     with pytest.raises(ConfigError, match="once more"):
-        edit.put("connectors", "a", {**told, "url": told["url"].replace("one", "two")})
-
-
-def test_a_password_in_a_url_is_kept_with_that_url_only(tmp_path: Path) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_text('sources: {a: {type: mqtt, url: "mqtt://ada:hunter2@one:1883"}}\n')
-    edit = Edit([str(file)])
-    told = edit.told("sources", "a")
-    assert told == {"type": "mqtt", "url": "mqtt://ada:*******@one:1883"}
-    assert "hunter2@one" in edit.put("sources", "a", {**told, "qos": 1})[1]
-    with pytest.raises(ConfigError, match="once more"):
-        edit.put("sources", "a", {**told, "url": told["url"].replace("one", "two")})
+        edit.put(kind, "a", {**told, "url": told["url"].replace("one", "two")})
 
 
 SECRETS = """\
