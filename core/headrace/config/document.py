@@ -34,9 +34,7 @@ class Document:
         self._load(text)
 
     def _load(self, text: str) -> None:
-        if (
-            "&" in text and "*" in text
-        ):  # aliases may stand for more than fits anywhere: that is said where their tree is made
+        if "&" in text and "*" in text:  # aliases may stand for more than fits anywhere: ``parse`` says so
             problems = Problems()
             if parse(Text("", text), problems) is None and problems:
                 raise ValueError(problems.sorted()[0].message)
